@@ -1,0 +1,119 @@
+"""The loop: ask the model, run what it calls, tell it the results, until it answers or a cap is reached."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from .errors import ToolError
+from .tools.arguments import decode
+from .types import Complete, Event, Message, Said, Stopped, Tool, ToolCall, ToolResult, ToolStarted, User
+
+_AT_ONCE = 8  # reads that run together
+_LAST_WORDS = 0.8  # seconds that cancelled tools have, all together
+_LAND = 0.85  # share of a cap after which the model is told to come to an end
+
+
+@dataclass(slots=True)
+class Agent:
+    """Caps count over all `run`s of one agent. `cancel` is set when whatever runs must end."""
+
+    complete: Complete
+    tools: Mapping[str, Tool]
+    max_turns: int
+    max_tool_calls: int
+    cancel: threading.Event = field(default_factory=threading.Event)
+    turns: int = 0
+    calls: int = 0
+    told_to_land: bool = False
+
+    def run(self, history: list[Message], prompt: str) -> Generator[Event]:
+        """Extend `history`, yielding an event for everything that happens; the last one is Stopped."""
+        yield _say(history, User(prompt))
+        while self.turns < self.max_turns:
+            self.turns += 1
+            turn = yield from self.complete(history)
+            yield _say(history, turn)
+            if not turn.calls:
+                yield Stopped("done", self.turns)
+                return
+            results = yield from self._run_tools(turn.calls)
+            results[-1].content += self._landing_note()
+            for result in results:
+                yield _say(history, result)
+            if self.calls >= self.max_tool_calls:
+                yield Stopped("max_tool_calls", self.turns)
+                return
+        yield Stopped("max_turns", self.turns)
+
+    def _run_tools(self, calls: list[ToolCall]) -> Generator[Event, None, list[ToolResult]]:
+        """Neighbouring readers run together, a writer runs alone; results keep the model's order."""
+        results: list[ToolResult] = []
+        for reads_only, batch in groupby(calls, key=self._reads_only):
+            group, size = list(batch), _AT_ONCE if reads_only else 1
+            for start in range(0, len(group), size):
+                part = group[start : start + size]
+                yield from map(ToolStarted, part)
+                results += self._together(part)
+        return results
+
+    def _reads_only(self, call: ToolCall) -> bool:
+        tool = self.tools.get(call.name)
+        return tool is None or tool.reads_only
+
+    def _together(self, calls: list[ToolCall]) -> list[ToolResult]:
+        results = [ToolResult(call.id, "error: interrupted", ok=False) for call in calls]
+        running: list[threading.Event] = []  # set when done: an interrupted join cannot be repeated
+
+        def work(place: int, allowed: bool, done: threading.Event) -> None:
+            results[place] = self._run_one(calls[place], allowed)
+            done.set()
+
+        try:
+            for place in range(len(calls)):
+                self.calls += 1
+                allowed, done = self.calls <= self.max_tool_calls, threading.Event()
+                running.append(done)
+                threading.Thread(target=work, args=(place, allowed, done), daemon=True).start()
+            for done in running:
+                while not done.wait(0.05):  # without end it could sleep through a signal just before it
+                    pass
+        except KeyboardInterrupt:
+            self.cancel.set()  # tools poll it, end what they started, and return
+            end = time.monotonic() + _LAST_WORDS
+            for done in running:
+                done.wait(max(0.0, end - time.monotonic()))
+            raise
+        return results
+
+    def _run_one(self, call: ToolCall, allowed: bool) -> ToolResult:
+        """Never raises: every call gets exactly one answer, so the history stays valid."""
+        try:
+            if not allowed:
+                raise ToolError("not run: the cap on tool calls is reached")
+            if (tool := self.tools.get(call.name)) is None:
+                raise ToolError(
+                    f"there is no tool {call.name[:64]!r} here; use one of {', '.join(self.tools)}"
+                )
+            return ToolResult(call.id, *tool.run(decode(tool, call.arguments), self.cancel))
+        except ToolError as error:
+            return ToolResult(call.id, f"error: {error}", ok=False)
+        except BaseException as error:  # noqa: BLE001 - a tool's own bug, or exit, must not lose the session
+            return ToolResult(call.id, f"error: {call.name} crashed: {error!r}", ok=False)
+
+    def _landing_note(self) -> str:
+        """Once, near a cap: a note to the model in the tool result it reads next."""
+        turns, calls = self.turns / self.max_turns, self.calls / self.max_tool_calls
+        if self.told_to_land or max(turns, calls) < _LAND:
+            return ""
+        self.told_to_land = True
+        left = max(0, min(self.max_turns - self.turns, self.max_tool_calls - self.calls))
+        return f"\n\n[note: at most {left} more steps. Secure a working change now, check it, and report.]"
+
+
+def _say(history: list[Message], message: Message) -> Said:
+    history.append(message)
+    return Said(message)

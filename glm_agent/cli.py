@@ -1,0 +1,178 @@
+"""The command line: options in, one lazy call out. Nothing is decided here."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+import typer
+
+from . import options as o
+from . import outcome
+from .render import writer
+from .render.sanitize import clean
+
+app = typer.Typer(
+    name="glm-agent",
+    help="A coding agent for GLM models whose outcome can be trusted.",
+    epilog="Every option --some-name can be set as GLM_AGENT_SOME_NAME. --version prints the version.",
+    rich_markup_mode=None,  # rich is not loaded for help
+    pretty_exceptions_enable=False,
+)
+sessions = typer.Typer(help="What is kept of earlier runs.", rich_markup_mode=None)
+app.add_typer(sessions, name="sessions")
+
+# what a command line that makes no sense raises; typer has no public name for it
+_Misuse = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+
+
+def main(words: list[str]) -> int:
+    """The exit code; a command line that makes no sense is one line on stderr."""
+    try:
+        code = app(words or ["--help"], prog_name="glm-agent", standalone_mode=False)
+    except _Misuse as error:
+        command = getattr(error.ctx, "command_path", "glm-agent")
+        said = " ".join(error.format_message().split()).rstrip(".")
+        writer(sys.stderr)(clean(f"glm-agent: {said}; see `{command} --help`") + "\n")
+        return outcome.decide(["error_usage"]).exit_code
+    return code if isinstance(code, int) else 0
+
+
+@app.command()
+def fix(
+    task: o.Task = None,
+    prompt_file: o.PromptFile = None,
+    stdin: o.Stdin = None,
+    cd: o.Cd = None,
+    verify: o.Verify = None,
+    verify_timeout: o.VerifyTimeout = None,
+    verify_rounds: o.VerifyRounds = None,
+    yolo: o.Yolo = None,
+    allow_empty: o.AllowEmpty = None,
+    patch: o.Patch = None,
+    model: o.Model = None,
+    provider: o.Provider = None,
+    base_url: o.BaseUrl = None,
+    thinking: o.Thinking = None,
+    effort: o.EffortOption = None,
+    temperature: o.Temperature = None,
+    max_tokens: o.MaxTokens = None,
+    max_turns: o.MaxTurns = None,
+    max_wall_time: o.MaxWallTime = None,
+    max_tool_calls: o.MaxToolCalls = None,
+    output_format: o.OutputFormat = None,
+    json: o.Json = False,
+    include_partial_messages: o.Partial = None,
+    output_last_message: o.LastMessage = None,
+    agents_md: o.AgentsMd = None,
+    append_system_prompt: o.AppendSystemPrompt = None,
+    bare: o.Bare = None,
+    env_file: o.EnvFile = None,
+    ephemeral: o.Ephemeral = None,
+    quiet: o.Quiet = None,
+    verbose: o.Verbose = None,
+    debug_file: o.DebugFile = None,
+    color: o.ColorOption = None,
+) -> None:
+    """Change the repository; with --verify, until the command passes."""
+    flags = locals()
+    from .commands import fix as command
+
+    raise typer.Exit(command.run(flags.pop("task"), _flags(flags)))
+
+
+@app.command()
+def ask(
+    question: o.Question = None,
+    prompt_file: o.PromptFile = None,
+    stdin: o.Stdin = None,
+    cd: o.Cd = None,
+    model: o.Model = None,
+    provider: o.Provider = None,
+    base_url: o.BaseUrl = None,
+    thinking: o.Thinking = None,
+    effort: o.EffortOption = None,
+    temperature: o.Temperature = None,
+    max_tokens: o.MaxTokens = None,
+    max_turns: o.MaxTurns = None,
+    max_wall_time: o.MaxWallTime = None,
+    max_tool_calls: o.MaxToolCalls = None,
+    output_format: o.OutputFormat = None,
+    json: o.Json = False,
+    include_partial_messages: o.Partial = None,
+    output_last_message: o.LastMessage = None,
+    agents_md: o.AgentsMd = None,
+    append_system_prompt: o.AppendSystemPrompt = None,
+    bare: o.Bare = None,
+    env_file: o.EnvFile = None,
+    ephemeral: o.Ephemeral = None,
+    quiet: o.Quiet = None,
+    verbose: o.Verbose = None,
+    debug_file: o.DebugFile = None,
+    color: o.ColorOption = None,
+) -> None:
+    """Answer a question about the code; change nothing."""
+    flags = locals()
+    from .commands import ask as command
+
+    raise typer.Exit(command.run(flags.pop("question"), _flags(flags)))
+
+
+@app.command()
+def demo(
+    output_format: o.OutputFormat = None,
+    json: o.Json = False,
+    quiet: o.Quiet = None,
+    verbose: o.Verbose = None,
+    color: o.ColorOption = None,
+) -> None:
+    """Watch a recorded session fix a bug, without a key."""
+    flags = locals()
+    from .commands import demo as command
+
+    raise typer.Exit(command.run(_flags(flags)))
+
+
+@app.command()
+def models(json: o.AsJson = False, provider: o.Provider = None) -> None:
+    """List models and providers."""
+    from .commands import models as command
+
+    raise typer.Exit(command.run(json, provider))
+
+
+@app.command()
+def config(json: o.AsJson = False, cd: o.Cd = None, provider: o.Provider = None, bare: o.Bare = None) -> None:
+    """Print each setting with where it came from."""
+    from .commands import config as command
+
+    raise typer.Exit(command.run(json, {"cd": cd, "provider": provider, "bare": bare}))
+
+
+@app.command()
+def schema(name: o.Schema) -> None:
+    """Print the JSON Schema of the events or of the result."""
+    from .commands import schema as command
+
+    raise typer.Exit(command.run(name.value))
+
+
+@sessions.command("list")
+def list_sessions(json: o.AsJson = False) -> None:
+    """List sessions, newest first."""
+    from .commands import sessions as command
+
+    raise typer.Exit(command.list_all(json))
+
+
+@sessions.command("show")
+def show_session(session: o.SessionId, json: o.AsJson = False) -> None:
+    """Show one session."""
+    from .commands import sessions as command
+
+    raise typer.Exit(command.show(session, json))
+
+
+def _flags(given: dict[str, Any]) -> dict[str, object]:
+    """The options that were given, by their names in settings."""
+    return {name: value for name, value in given.items() if value is not None}

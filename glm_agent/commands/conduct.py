@@ -1,0 +1,174 @@
+"""A command from its flags to its exit code: whatever happens, every view gets exactly one result, last."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+
+from .. import config, outcome
+from ..dialects import providers
+from ..errors import AgentError, Cancelled
+from ..git import find_root
+from ..redact import Redactor
+from ..render import View, Wanted, choose
+from ..settings import Settings
+from ..types import Event
+from .signals import TIME_IS_UP, Signals
+from .tally import Tally
+
+Sink = Callable[[Event], None]
+
+
+class Stage:
+    """What every run has: settings, where it runs, who watches, what it adds up to.
+
+    `first` are sinks that take an event before the views do; `endings` run once, before the result is made,
+    `closers` at the very end.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, root: Path | None) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.root = root
+        self.tally = Tally()
+        self.signals = Signals()
+        self.redact = Redactor(_keys(settings.environment))
+        self.views = _views(settings, self.redact)
+        self.first: list[Sink] = []
+        self.endings: list[Callable[[], None]] = []
+        self.closers: list[Callable[[], None]] = []
+
+    @property
+    def top(self) -> Path:
+        """The repository's root, or the folder itself outside of one."""
+        return self.root or self.folder
+
+    def play(self, events: Generator[Event]) -> None:
+        """Each event to every sink before the next is made: the journal has it before anything acts."""
+        with closing(events):
+            for event in events:
+                self.show(event)
+
+    def show(self, event: Event) -> None:
+        with self.signals.deferred():
+            for sink in (*self.first, self.tally, *self.views):
+                sink(event)
+
+    def finish(self) -> int:
+        """The exit code, once the result is made and shown."""
+        while self.endings:
+            self.guard(self.endings.pop(0))
+        self.signals.close()
+        finished = self.tally.finish()
+        for sink in self.first:
+            with suppress(AgentError):  # a full disk has been reported already
+                sink(finished)
+        for view in self.views:
+            view(finished)
+        return finished.result.exit_code
+
+    def abandon(self) -> int:
+        """The exit code when the reader of stdout is gone: the same end, with nobody to tell."""
+        discard_stdout()
+        self.views = []
+        self.tally.signum = signal.SIGPIPE
+        self.tally.note("error_cancelled", "stdout was closed by its reader")
+        self.finish()
+        return outcome.STDOUT_CLOSED
+
+    def close(self) -> None:
+        for closer in (*(view.close for view in self.views), *self.closers):
+            with suppress(OSError):
+                closer()
+
+    def guard(self, work: Callable[[], None]) -> None:
+        """Runs `work`; an error becomes part of the result."""
+        try:
+            work()
+        except Cancelled as signal:
+            self._cancelled(signal.signum)
+        except KeyboardInterrupt:
+            self._cancelled(2)
+        except BrokenPipeError:
+            raise  # conduct's
+        except AgentError as error:
+            self.tally.fail(error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours still ends in a result, not in a traceback
+            self._crashed(error)
+
+    def _cancelled(self, signum: int) -> None:
+        if signum == TIME_IS_UP:
+            limit = self.settings.max_wall_time or 0
+            self.tally.note("error_max_budget", f"stopped after {limit:g} s; --max-wall-time raises the cap")
+            return
+        self.tally.signum = signum
+        self.tally.note("error_cancelled", f"cancelled by signal {signum}")
+
+    def _crashed(self, error: Exception) -> None:
+        hint = "run again with --debug-file FILE for the details"
+        if file := self.settings.debug_file:
+            import traceback
+
+            with suppress(OSError):
+                text = self.redact("".join(traceback.format_exception(error)))
+                Path(file).write_text(text, encoding="utf-8", errors="backslashreplace")
+                hint = f"details are in {file}"
+        self.tally.note("error_during_execution", f"internal error: {type(error).__name__}: {error}; {hint}")
+
+
+def conduct(
+    flags: Mapping[str, object],
+    events_of: Callable[[Stage], Generator[Event]],
+    start: Mapping[str, str] | None = None,
+) -> int:
+    """The exit code of the command whose events `events_of` yields; `start` replaces the environment."""
+    given = {name: value for name, value in flags.items() if name != "cd"}
+    problem: AgentError | None = None
+    root: Path | None = None
+    folder = Path()
+    try:
+        folder = config.working_folder(flags.get("cd"), start)
+        root = find_root(folder)
+        settings = config.load(given, folder, root, start)
+    except AgentError as error:
+        problem = error
+        settings = config.fallback(given, start)
+    stage = Stage(settings, folder, root)
+    with stage.signals.installed(settings.max_wall_time):
+        try:
+            stage.guard(lambda: _perform(stage, problem, events_of))
+            return stage.finish()
+        except BrokenPipeError:
+            return stage.abandon()
+        finally:
+            stage.close()
+
+
+def discard_stdout() -> None:
+    """What is still to be written goes nowhere; or else the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _perform(
+    stage: Stage, problem: AgentError | None, events_of: Callable[[Stage], Generator[Event]]
+) -> None:
+    if problem:
+        raise problem
+    stage.play(events_of(stage))
+
+
+def _views(settings: Settings, redact: Redactor) -> list[View]:
+    level = -1 if settings.quiet else 1 if settings.verbose else 0
+    wanted = Wanted(settings.output_format, settings.include_partial_messages, level, settings.color)
+    # with --patch -, stdout is the patch, and the answer goes where everything else goes
+    out = sys.stderr if settings.patch == "-" and settings.output_format == "text" else sys.stdout
+    return choose(wanted, out, sys.stderr, environ=config.environment(), redact=redact)
+
+
+def _keys(environment: Mapping[str, str]) -> list[str]:
+    names = {name for row in providers().values() for name in row.key_env} | {config.KEY}
+    return [key for name in names if (key := environment.get(name, "").strip())]

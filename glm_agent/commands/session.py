@@ -1,0 +1,166 @@
+"""The parts of a run that talks to a model, built from its settings."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import __version__, config, dialects, instructions, tools
+from ..agent import Agent
+from ..client import Client
+from ..dialects import Dialect, Model, Provider, Wish
+from ..journal import Journal
+from ..settings import Settings
+from ..transport import Transport
+from ..types import Json, Message, Started, Tool
+from ..workspace import Workspace
+from . import artefacts
+from .conduct import Stage
+from .task import Task
+
+_TURNS = {"fix": 150, "ask": 40}
+_TOOL_CALLS = 1000
+
+
+class Session(NamedTuple):
+    """What a command needs to run the loop; `folder` is the session's own, `notices` are for the user."""
+
+    folder: Path
+    agent: Agent
+    history: list[Message]
+    started: Started
+    notices: list[str]
+
+
+def open_session(stage: Stage, command: str, task: Task, git: Json | None) -> Session:
+    """Builds the parts; from here on events are journaled. Raises AgentError before anything is sent."""
+    settings = stage.settings
+    artefacts.check(settings)
+    stage.endings.append(lambda: _keep_answer(stage))
+    provider, model = choose_model(settings)
+    transport = connect(settings, provider)
+    folder = _open_journal(stage)
+    workspace = Workspace(stage.top)
+    kit = tools.build(command, workspace, folder, may_run_commands=settings.yolo)
+    told = _instructions(stage, workspace)
+    facts = _facts(stage.top, git)
+    system = instructions.system_prompt(command, kit, facts, told, settings.append_system_prompt)
+    wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
+    dialect, notices = dialects.dialect(provider, model, system, kit, wish)
+    agent = _agent(stage, command, kit, dialect, transport)
+    started = _started(stage, command, dialect, transport.host, agent)
+    started.session_id, started.git, started.stdin = folder.name, git, task.stdin
+    started.instructions = [instruction.record() for instruction in told]
+    return Session(folder, agent, [], started, [*notices, *_warnings(stage, task, dialect)])
+
+
+def choose_model(settings: Settings) -> tuple[Provider, Model]:
+    """Raises UsageError for names that cannot be."""
+    name = settings.provider or dialects.default_provider().name
+    provider = dialects.find_provider(name)
+    return provider, dialects.find_model(provider, settings.model or dialects.default_model().name)
+
+
+def connect(settings: Settings, provider: Provider) -> Transport:
+    """Raises AuthError without a key, UsageError without a usable URL; sends nothing."""
+    url, _ = config.find_base_url(settings, provider)
+    found = config.find_key(settings, provider)
+    return Transport(url, found[0] if found else None, provider.headers)
+
+
+def _keep_answer(stage: Stage) -> None:
+    if file := stage.settings.output_last_message:
+        answer = stage.redact(stage.tally.answer)
+        artefacts.write(file, f"{answer}\n".encode(errors="backslashreplace") if answer else b"")
+
+
+def _open_journal(stage: Stage) -> Path:
+    """The session's folder, with a journal that takes every event before the views do."""
+    home = config.state_home() / "sessions"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+    if stage.settings.ephemeral:
+        import tempfile  # 14 ms
+
+        home = Path(tempfile.mkdtemp(prefix="glm-agent-"))
+        stage.closers.append(lambda: shutil.rmtree(home, ignore_errors=True))
+    journal = Journal(home / name, stage.redact)
+    stage.first.append(journal)
+    stage.closers.insert(0, journal.close)
+    return home / name
+
+
+def _instructions(stage: Stage, workspace: Workspace) -> list[instructions.Instruction]:
+    if stage.settings.bare or not stage.settings.agents_md:
+        return []
+    return instructions.find(workspace, stage.folder.relative_to(stage.top).as_posix())
+
+
+def _facts(root: Path, git: Json | None) -> list[str]:
+    """The environment block of the system prompt: nothing in it changes within a session."""
+    branch = (git or {}).get("branch")
+    state = f"git branch {branch}" if branch else "a git repository" if git else "not a git repository"
+    return [
+        f"Root: {root} ({state})",
+        f"System: {platform.system()} {platform.machine()}, /bin/sh",
+        f"Date: {time.strftime('%Y-%m-%d')}",
+    ]
+
+
+def _agent(stage: Stage, command: str, kit: Sequence[Tool], dialect: Dialect, transport: Transport) -> Agent:
+    settings, tally = stage.settings, stage.tally
+    client = Client(dialect, transport.host, transport.send, may_raise_limit=settings.max_tokens is None)
+    tally.price = dialects.price(dialect.provider, dialect.model)
+    stage.endings.append(lambda: setattr(tally, "api_seconds", client.seconds))
+    return Agent(
+        complete=client.complete,
+        tools={tool.name: tool for tool in kit},
+        max_turns=_cap(settings, "max_turns", _TURNS[command]),
+        max_tool_calls=_cap(settings, "max_tool_calls", _TOOL_CALLS),
+    )
+
+
+def _cap(settings: Settings, name: str, usual: int) -> int:
+    """A cap that was asked for, else the usual one; a repository can only lower it."""
+    asked: int | None = getattr(settings, name)
+    if asked is None:
+        return usual
+    return min(asked, usual) if config.from_repository(settings, name) else asked
+
+
+def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Agent) -> Started:
+    caps: Json = {"max_turns": agent.max_turns, "max_tool_calls": agent.max_tool_calls}
+    if stage.settings.max_wall_time is not None:
+        caps["max_wall_time"] = stage.settings.max_wall_time
+    mode = "read-only" if command == "ask" else "workspace-write"
+    return Started(
+        session_id="",
+        cwd=str(stage.folder),
+        command=command,
+        model=dialect.model.name,
+        provider=dialect.provider.name,
+        base_url_host=host,
+        tools=list(agent.tools),
+        sandbox={"mode": mode, "mechanism": "none", "network": True},
+        git=None,
+        caps=caps,
+        stdin="none",
+        instructions=[],
+        version=__version__,
+    )
+
+
+def _warnings(stage: Stage, task: Task, dialect: Dialect) -> list[str]:
+    found: list[str] = []
+    if task.stdin == "skipped":
+        found.append("stdin is an open pipe without data and was not read; --stdin waits for it")
+    if dialect.provider.own_models and not dialect.model.known:
+        name = dialect.model.name
+        found.append(f"model {name} is not in our table: asked with cautious defaults, cost unknown")
+    if ignored := ", ".join(stage.settings.ignored):
+        found.append(f"{ignored} in an env file is ignored: it may hold keys only; export it, or use a flag")
+    return found

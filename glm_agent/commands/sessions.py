@@ -1,0 +1,64 @@
+"""`sessions`: what is kept of earlier runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import config, journal
+from ..journal import Session
+from ..render.sanitize import clean
+from ..types import Assistant, Json, Message, ToolResult, User
+from .plain import as_json, print_text, table
+
+
+def list_all(as_data: bool) -> int:
+    return print_text(lambda: _list(as_data))
+
+
+def show(name: str, as_data: bool) -> int:
+    return print_text(lambda: _show(journal.find(config.state_home(), name), as_data))
+
+
+def _list(as_data: bool) -> str:
+    rows = [_summary(journal.load(folder)) for folder in journal.sessions(config.state_home())]
+    if as_data:
+        return as_json(rows)
+    if not rows:
+        return "no sessions yet\n"
+    head = ("SESSION", "COMMAND", "OUTCOME", "TURNS", "TASK")
+    lines = [(row["id"], row["command"], row["outcome"], str(row["turns"]), row["task"][:60]) for row in rows]
+    return table(head, lines)
+
+
+def _summary(session: Session) -> Json:
+    first = next((message.text for message in session.messages if isinstance(message, User)), "")
+    return {
+        "id": session.id,
+        "command": str(session.started.get("command", "?")),
+        "cwd": session.started.get("cwd"),
+        "outcome": str(session.result.get("subtype")) if session.result else "interrupted",
+        "turns": sum(isinstance(message, Assistant) for message in session.messages),
+        "task": " ".join(first.split()),
+    }
+
+
+def _show(folder: Path, as_data: bool) -> str:
+    session = journal.load(folder)
+    if as_data:
+        return as_json({**_summary(session), "started": session.started, "result": session.result})
+    heading = [clean(f"{name}: {value}") for name, value in _summary(session).items() if name != "task"]
+    return "\n".join([*heading, "", *(_shown(message) for message in session.messages)]) + "\n"
+
+
+def _shown(message: Message) -> str:
+    from ..render.words import describe
+
+    match message:
+        case User(text):
+            return clean(f"> {text.strip()}\n")
+        case Assistant(text=text, calls=calls):
+            lines = ([text.strip()] if text.strip() else []) + [f"* {describe(call)}" for call in calls]
+            return clean("\n".join(lines) + "\n")
+        case ToolResult(content=content, ok=ok):
+            first = content.split("\n", 1)[0][:120]
+            return clean(f"  {'ok' if ok else 'failed'}: {first}\n")

@@ -1,0 +1,71 @@
+"""Signals become an exception in the main thread: the first one ends the run in order, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from .. import process
+from ..errors import Cancelled
+
+TIME_IS_UP = signal.SIGALRM
+_FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """While installed, a signal raises Cancelled; inside `deferred` it waits, so that no line is torn."""
+
+    def __init__(self) -> None:
+        self._deferred = False
+        self._pending: int | None = None
+        self._ending = False
+
+    @contextmanager
+    def installed(self, seconds: float | None) -> Generator[None]:
+        """Catches signals; after `seconds`, if given, the alarm that means the time is up."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        # what a parent ignores for us, as nohup does, stays ignored
+        ours = [signum for signum in _FROM_OUTSIDE if signal.getsignal(signum) != signal.SIG_IGN]
+        before = {signum: signal.signal(signum, self._handle) for signum in (*ours, TIME_IS_UP)}
+        if seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    @contextmanager
+    def deferred(self) -> Generator[None]:
+        outer, self._deferred = self._deferred, True
+        try:
+            yield
+        finally:
+            self._deferred = outer
+            if not outer and self._pending is not None and not self._ending:
+                self._raise(self._pending)
+
+    def close(self) -> None:
+        """From here on the first signal comes too late: the result is being written."""
+        self._deferred = self._ending = True
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if signum == TIME_IS_UP and self._ending:
+            return
+        if self._pending not in (None, TIME_IS_UP):
+            process.kill_all()
+            os._exit(128 + signum)
+        self._pending = signum
+        if not self._deferred and not self._ending:
+            self._raise(signum)
+
+    def _raise(self, signum: int) -> None:
+        self._ending = True
+        raise Cancelled(signum)

@@ -1,0 +1,120 @@
+"""What a run adds up to: a sink that counts, and the result made of the counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from .. import outcome, usage
+from ..errors import AgentError
+from ..types import (
+    Assistant,
+    Discarded,
+    Event,
+    Finished,
+    Json,
+    Message,
+    Result,
+    Said,
+    Started,
+    Stopped,
+    Verified,
+)
+from ..usage import Price
+
+_CAPS = {
+    "max_turns": ("error_max_turns", "stopped after {} turns; --max-turns raises the cap"),
+    "max_tool_calls": ("error_max_budget", "stopped at the cap on tool calls; --max-tool-calls raises it"),
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts events; commands add what only they know, then `finish` makes the result."""
+
+    price: Price | None = None
+    started: float = field(default_factory=time.monotonic)
+    session_id: str | None = None
+    base_commit: str | None = None
+    may_be_unchanged: bool = False
+    answer: str = ""
+    turns: int = 0
+    api_seconds: float = 0.0
+    tokens: Json = field(default_factory=lambda: usage.normalise({}))
+    charged: float | None = None  # by the provider itself
+    before: list[Verified] = field(default_factory=list[Verified])
+    after: list[Verified] = field(default_factory=list[Verified])
+    verification: Json | None = None
+    changes: list[Json] = field(default_factory=list[Json])
+    patch_file: str | None = None
+    subtypes: list[str] = field(default_factory=list[str])
+    errors: list[str] = field(default_factory=list[str])
+    signum: int | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                self.session_id = event.session_id
+                self.base_commit = (event.git or {}).get("head")
+            case Said(message):
+                self._said(message)
+            case Discarded():
+                self._charge(event.turn)
+            case Verified():
+                (self.before if event.phase == "before" else self.after).append(event)
+            case Stopped(reason=reason, turns=turns) if reason in _CAPS:
+                subtype, text = _CAPS[reason]
+                self.note(subtype, text.format(turns))
+            case _:
+                pass
+
+    def note(self, subtype: str, error: str) -> None:
+        """One more thing that keeps the run from being a success, and the line that says so."""
+        self.subtypes.append(subtype)
+        self.errors.append(error)
+
+    def fail(self, error: AgentError) -> None:
+        self.note(error.subtype, str(error))
+
+    def finish(self) -> Finished:
+        cost, source = self._cost()
+        end = outcome.decide(self.subtypes, self.signum)
+        return Finished(
+            Result(
+                subtype=end.subtype,
+                is_error=end.is_error,
+                exit_code=end.exit_code,
+                result=self.answer,
+                session_id=self.session_id,
+                num_turns=self.turns,
+                duration_ms=round((time.monotonic() - self.started) * 1000),
+                duration_api_ms=round(self.api_seconds * 1000),
+                total_cost_usd=cost,
+                cost_source=source,
+                usage=self.tokens,
+                changes=self.changes,
+                patch_file=self.patch_file,
+                base_commit=self.base_commit,
+                verification=self.verification,
+                errors=self.errors,
+            )
+        )
+
+    def _said(self, message: Message) -> None:
+        if isinstance(message, Assistant):
+            self.turns += 1
+            self._charge(message)
+            self.answer = "" if message.calls else message.text.strip()
+
+    def _charge(self, turn: Assistant) -> None:
+        self.tokens = usage.add(self.tokens, usage.normalise(turn.usage))
+        charged = turn.usage.get("cost")
+        if isinstance(charged, int | float):
+            self.charged = (self.charged or 0.0) + charged
+
+    def _cost(self) -> tuple[float | None, str]:
+        if self.charged is not None:
+            return round(self.charged, 6), "provider"
+        if self.price is not None:
+            return usage.cost(self.tokens, self.price), f"price_table:{self.price.date}"
+        return None, "unknown"

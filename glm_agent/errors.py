@@ -1,0 +1,58 @@
+"""Two families of errors.
+
+ToolError        for the model: becomes the text of a tool result, the run goes on
+AgentError       for the person: one line on stderr and the exit code of its `subtype` (outcome.py)
+  UsageError         error_usage        what was asked makes no sense
+  AuthError          error_auth         key missing, wrong, without balance, or of the wrong product
+  RepositoryError    error_repository   repository or file system state refused
+  ConfigError        error_config       a configuration file is invalid
+  BudgetError        error_max_budget   a cap on money, tokens, time or calls
+  ProviderError      error_provider     provider trouble that may pass
+
+Cancelled        neither: what a signal handler raises in the main thread. A KeyboardInterrupt, so that no
+                 `except Exception`, ours or a library's, can swallow it; carries the signal's number
+"""
+
+from __future__ import annotations
+
+
+class ToolError(Exception):
+    """For the model: says what went wrong and what to do next."""
+
+
+class AgentError(Exception):
+    """For the person: one line that says what to do next."""
+
+    subtype = "error_during_execution"
+
+
+class UsageError(AgentError):
+    subtype = "error_usage"
+
+
+class AuthError(AgentError):
+    subtype = "error_auth"
+
+
+class RepositoryError(AgentError):
+    subtype = "error_repository"
+
+
+class ConfigError(AgentError):
+    subtype = "error_config"
+
+
+class BudgetError(AgentError):
+    subtype = "error_max_budget"
+
+
+class ProviderError(AgentError):
+    subtype = "error_provider"
+
+
+class Cancelled(KeyboardInterrupt):
+    """Raised in the main thread by a signal handler, wherever it happens to be."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"cancelled by signal {signum}")
+        self.signum = signum

@@ -1,0 +1,149 @@
+"""The options of the command line, each said once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+    stream_json = "stream-json"
+
+
+class Effort(StrEnum):
+    low = "low"
+    high = "high"
+    max = "max"
+
+
+class Color(StrEnum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class Schema(StrEnum):
+    events = "events"
+    result = "result"
+
+
+def _text(name: str, what: str, metavar: str, short: str | None = None) -> object:
+    names = [name, short] if short else [name]
+    return typer.Option(*names, help=what, metavar=metavar, show_default=False)
+
+
+def _flag(names: str, what: str, *short: str) -> object:
+    return typer.Option(names, *short, help=what, show_default=False)
+
+
+Task = Annotated[
+    str | None,
+    typer.Argument(metavar="TASK|-", help="What to do; - reads it from stdin.", show_default=False),
+]
+Question = Annotated[
+    str | None,
+    typer.Argument(metavar="QUESTION|-", help="What to find out; - reads it from stdin.", show_default=False),
+]
+SessionId = Annotated[
+    str, typer.Argument(metavar="SESSION", help="A session's id, or how it begins.", show_default=False)
+]
+
+Cd = Annotated[str | None, _text("--cd", "Run in DIR.", "DIR", "-C")]
+PromptFile = Annotated[str | None, _text("--prompt-file", "Read the task from FILE.", "FILE")]
+Stdin = Annotated[
+    bool | None,
+    _flag(
+        "--stdin/--no-stdin",
+        "Wait for stdin and append it, or leave it alone. Default: append what is there within 0.2 s.",
+    ),
+]
+
+Model = Annotated[str | None, _text("--model", "The model, for example glm-4.7.", "NAME", "-m")]
+Provider = Annotated[str | None, _text("--provider", "Who serves it; `glm-agent models` lists them.", "NAME")]
+BaseUrl = Annotated[str | None, _text("--base-url", "Where requests go instead.", "URL")]
+Thinking = Annotated[bool | None, _flag("--thinking/--no-thinking", "Let the model think, or not.")]
+EffortOption = Annotated[
+    Effort | None,
+    typer.Option("--effort", help="How much it thinks, where the model has that.", show_default=False),
+]
+Temperature = Annotated[
+    str | None, _text("--temperature", "0 to 2; the provider's default if not given.", "N")
+]
+MaxTokens = Annotated[str | None, _text("--max-tokens", "At most so many tokens in one reply.", "N")]
+
+OutputFormat = Annotated[
+    Format | None,
+    typer.Option(
+        "--output-format",
+        help="What stdout gets: the answer, one result object, or a JSON line an event.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, _flag("--json", "The same as --output-format stream-json.")]
+AsJson = Annotated[bool, _flag("--json", "Print JSON.")]
+Partial = Annotated[
+    bool | None,
+    typer.Option(
+        "--include-partial-messages", help="Add streamed fragments to stream-json.", show_default=False
+    ),
+]
+LastMessage = Annotated[
+    str | None, _text("--output-last-message", "Write the final answer to FILE.", "FILE", "-o")
+]
+Patch = Annotated[
+    str | None,
+    _text("--patch", "Write the run's diff to FILE; - is stdout, in place of the answer.", "FILE|-"),
+]
+
+MaxTurns = Annotated[str | None, _text("--max-turns", "At most so many turns of the model.", "N")]
+MaxWallTime = Annotated[str | None, _text("--max-wall-time", "At most so long, for example 10m.", "TIME")]
+MaxToolCalls = Annotated[str | None, _text("--max-tool-calls", "At most so many tool calls.", "N")]
+Yolo = Annotated[
+    bool | None,
+    typer.Option(
+        "--yolo", "-y", help="Let the model run commands. Nothing confines them yet.", show_default=False
+    ),
+]
+
+Verify = Annotated[
+    list[str] | None, _text("--verify", "A command that must pass at the end; repeatable.", "CMD")
+]
+VerifyTimeout = Annotated[
+    str | None, _text("--verify-timeout", "End a --verify command after TIME (10m).", "TIME")
+]
+VerifyRounds = Annotated[
+    str | None, _text("--verify-rounds", "At most so many rounds of work and check (3).", "N")
+]
+AllowEmpty = Annotated[
+    bool | None, typer.Option("--allow-empty", help="Changing nothing is a success too.", show_default=False)
+]
+
+AgentsMd = Annotated[bool | None, _flag("--agents-md/--no-agents-md", "Read AGENTS.md, or not.")]
+AppendSystemPrompt = Annotated[
+    str | None, _text("--append-system-prompt", "Add TEXT to the system prompt.", "TEXT")
+]
+Bare = Annotated[
+    bool | None,
+    typer.Option("--bare", help="Ignore all configuration files and AGENTS.md.", show_default=False),
+]
+EnvFile = Annotated[str | None, _text("--env-file", "Read keys from FILE.", "FILE")]
+Ephemeral = Annotated[
+    bool | None, typer.Option("--ephemeral", help="Keep nothing of the session.", show_default=False)
+]
+
+Quiet = Annotated[
+    bool | None, typer.Option("--quiet", "-q", help="Only the answer and errors.", show_default=False)
+]
+Verbose = Annotated[
+    bool | None, typer.Option("--verbose", "-v", help="Also reasoning and tool results.", show_default=False)
+]
+DebugFile = Annotated[
+    str | None, _text("--debug-file", "Write the details of an internal error to FILE.", "FILE")
+]
+ColorOption = Annotated[
+    Color | None, typer.Option("--color", help="Colours on the terminal.", show_default=False)
+]

@@ -1,0 +1,161 @@
+"""The lines of one hunk: told from what follows by the header's counts where they fit, else by their look."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_NUMBERS = re.compile(r"@@+ *-(\d+)(?: *, *(\d+))? *\+(\d+)(?: *, *(\d+))?")
+_END = re.compile(r"@@|diff --git |Index: |```|\*\*\* |</[\w-]+>$|From [0-9a-f]{40} ")
+_SIGNATURE = re.compile(r"\d+\.\d+")
+_DIGITS = 9  # a line number with more is no line number
+
+
+@dataclass(slots=True)
+class Header:
+    """A hunk's header; `written` False if the line was left out, numbers None where they make no sense."""
+
+    written: bool = False
+    start: int | None = None
+    old: int | None = None
+    new: int | None = None
+
+
+@dataclass(slots=True)
+class Body:
+    """A hunk's lines as (tag, text); `length` is the number of patch lines it took."""
+
+    start: int | None
+    lines: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    length: int = 0
+    old_bare: bool = False
+    new_bare: bool = False
+    odd: bool = False
+
+    def count(self, tags: str) -> int:
+        return sum(tag in tags for tag, _ in self.lines)
+
+    def rebuilt(self) -> str:
+        head = f"@@ -{self.start or 1},{self.count(' -')} +{self.start or 1},{self.count(' +')} @@\n"
+        return head + "".join(f"{tag}{text}\n" for tag, text in self.lines) if self.lines else ""
+
+    def take(self, line: str, creates: bool) -> None:
+        """Adds one patch line; a blank one is context that lost its space, or in a new file its +."""
+        self.length += 1
+        if line.startswith("\\"):
+            last = self.lines[-1][0] if self.lines else ""
+            self.old_bare |= last in (" ", "-")
+            self.new_bare |= last in (" ", "+")
+        elif not line or line == "\r":
+            self.lines.append(("+" if creates else " ", line))
+        elif line[0] in " +-":
+            self.lines.append((line[0], line[1:]))
+        else:
+            self.odd = True
+            self.lines.append((" ", line))
+
+
+def hunk_header(line: str) -> Header:
+    match = _NUMBERS.match(line)
+    if not match or any(len(number or "") > _DIGITS for number in match.groups()):
+        return Header(written=True)
+    start, old, _, new = (None if number is None else int(number) for number in match.groups())
+    return Header(True, start, 1 if old is None else old, 1 if new is None else new)
+
+
+def starts_file(lines: Sequence[str], at: int) -> tuple[str, str, str, int] | None:
+    """If a file's header is at `at`: its kind, the old and the new name field, and its number of lines."""
+    line = lines[at]
+    if line.startswith("diff --git "):
+        return "git", line[11:], "", 1
+    following = lines[at + 1] if at + 1 < len(lines) else ""
+    if line.startswith("--- ") and following.startswith("+++ "):
+        return "pair", line[4:], following[4:], 2
+    if line.startswith("--- ") and following.startswith("@@"):
+        return "pair", line[4:], "", 1
+    if line.startswith("+++ ") and following.startswith("@@"):
+        return "pair", "", line[4:], 1
+    return None
+
+
+def read_body(lines: Sequence[str], at: int, header: Header, creates: bool) -> Body:
+    """The hunk whose first line is `lines[at]`."""
+    creates = creates or (header.start == 0 and header.old == 0)
+    return _counted(lines, at, header) or _looked(lines, at, header, creates)
+
+
+def _counted(lines: Sequence[str], at: int, header: Header) -> Body | None:
+    """The hunk if the counts of its header fit it exactly and nothing that looks like a hunk line follows."""
+    if header.old is None or header.new is None:
+        return None
+    body, old, new = Body(header.start), header.old, header.new
+    while old > 0 or new > 0 or (at + body.length < len(lines) and lines[at + body.length].startswith("\\ ")):
+        if at + body.length >= len(lines):
+            return None
+        line = lines[at + body.length]
+        if _is_header(lines, at + body.length):
+            return None
+        body.take(line, creates=old == 0)
+        if not line.startswith("\\"):
+            tag = body.lines[-1][0]
+            old -= tag in " -"
+            new -= tag in " +"
+        if old < 0 or new < 0:
+            return None
+    return None if _goes_on(lines, at + body.length) else body
+
+
+def _is_header(lines: Sequence[str], at: int) -> bool:
+    """Whether a file's or hunk's header is here for certain: content that looks like one has a prefix."""
+    line = lines[at]
+    if line.startswith("--- "):
+        return (
+            starts_file(lines, at) is not None
+            and lines[at + 2 : at + 3] != []
+            and lines[at + 2].startswith("@@")
+        )
+    return line.startswith(("@@", "diff --git "))
+
+
+def _goes_on(lines: Sequence[str], at: int) -> bool:
+    """Whether the next line that is not blank looks like one of a hunk."""
+    while at < len(lines) and not lines[at].strip():
+        at += 1
+    return at < len(lines) and lines[at][0] in " +-" and not _ends(lines, at)
+
+
+def _ends(lines: Sequence[str], at: int) -> bool:
+    line = lines[at]
+    if line.rstrip() == "--":
+        return at + 1 >= len(lines) or bool(_SIGNATURE.match(lines[at + 1]))
+    return bool(_END.match(line)) or starts_file(lines, at) is not None
+
+
+def _looked(lines: Sequence[str], at: int, header: Header, creates: bool) -> Body:
+    end = at
+    while end < len(lines) and not _ends(lines, end):
+        end += 1
+    while end > at and not lines[end - 1].strip("\r"):
+        end -= 1
+    end = _without_prose(lines, at, end)
+    body = Body(header.start)
+    for line in lines[at:end]:
+        body.take(line, creates)
+    return body
+
+
+def _without_prose(lines: Sequence[str], at: int, end: int) -> int:
+    """`end` without paragraphs of text that have no prefixes, if all before them has."""
+    bare = [bool(line.strip()) and line[0] not in " +-\\" for line in lines[at:end]]
+    first = bare.index(True) if True in bare else 0
+    tail = zip(bare[first:], lines[at + first : end], strict=True)
+    if (
+        not first
+        or lines[at + first - 1].strip()
+        or any(line.strip() and not is_bare for is_bare, line in tail)
+    ):
+        return end
+    while first and not lines[at + first - 1].strip("\r"):
+        first -= 1
+    return at + first

@@ -1,0 +1,24 @@
+"""Keys never reach a log, a journal or a screen: their text is replaced wherever a line is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+_SHORTEST = 8  # characters: less is no secret, and would blot out ordinary words
+_MASK = "[key]"
+
+
+class Redactor:
+    """Replaces each secret in a text, plain or as it stands inside a JSON string."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = {secret for secret in secrets if len(secret) >= _SHORTEST}
+        spellings = known | {json.dumps(secret)[1:-1] for secret in known}
+        self._spellings = sorted(spellings, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for spelling in self._spellings:
+            if spelling in text:
+                text = text.replace(spelling, _MASK)
+        return text

@@ -1,0 +1,93 @@
+"""Views: pure consumers of events. Nothing flows back from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TextIO
+
+from ..types import Event
+
+if TYPE_CHECKING:
+    from ..usage import Price
+    from .plain import Look
+
+
+class View(Protocol):
+    def __call__(self, event: Event) -> None: ...
+
+    def close(self) -> None:
+        """Leaves the terminal usable; may be called at any time, more than once."""
+
+
+class Wanted(NamedTuple):
+    """The user's flags about output; `level` is -1 with -q and 1 with -v."""
+
+    format: Literal["text", "json", "stream-json"] = "text"
+    partial: bool = False
+    level: Literal[-1, 0, 1] = 0
+    color: Literal["auto", "always", "never"] = "auto"
+
+
+def choose(
+    wanted: Wanted,
+    out: TextIO,
+    err: TextIO,
+    *,
+    environ: Mapping[str, str],
+    redact: Callable[[str], str],
+    price: Price | None = None,
+) -> list[View]:
+    """The views of a run: one writes to `out`, and only one; what is for people goes to `err`."""
+    from .plain import Look, Plain
+
+    look = Look(wanted.level, _colour(wanted, err, environ), redact)
+    if wanted.format != "text":
+        from .jsonl import JsonLines
+
+        machine = JsonLines(writer(out), wanted.partial, only_result=wanted.format == "json", redact=redact)
+        person = Plain(_drop, writer(err), look if wanted.level > 0 else look._replace(level=-1))
+        return [machine, person]
+    if wanted.level >= 0 and _capable(err, environ):
+        return [_live(look, out, err, price)]
+    return [Plain(writer(out), writer(err), look)]
+
+
+def writer(stream: TextIO) -> Callable[[str], None]:
+    """Writes and flushes; what the stream's encoding lacks is escaped, so that no text can end a run."""
+
+    def write(text: str) -> None:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+
+    return write
+
+
+def _live(look: Look, out: TextIO, err: TextIO, price: Price | None) -> View:
+    from rich.console import Console  # 0.05 s, only for a person who watches
+
+    from .live import Live, markdown
+
+    console = Console(file=err, no_color=not look.colour, highlight=False, markup=False, emoji=False)
+    if not out.isatty():
+        write = writer(out)
+        return Live(console, lambda text: write(text + "\n"), look, apart=True, price=price)
+    answers = Console(file=out, no_color=not look.colour, highlight=False, markup=False, emoji=False)
+    return Live(console, markdown(answers), look, price=price)
+
+
+def _colour(wanted: Wanted, err: TextIO, environ: Mapping[str, str]) -> bool:
+    if wanted.color != "auto":
+        return wanted.color == "always"
+    return not environ.get("NO_COLOR") and _capable(err, environ)
+
+
+def _capable(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    return stream.isatty() and environ.get("TERM", "") not in {"", "dumb", "unknown"}
+
+
+def _drop(text: str) -> None:
+    """The answer is in the result line already."""

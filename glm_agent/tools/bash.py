@@ -1,0 +1,70 @@
+"""The tool `bash`: any command, from the repository root, with an end."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from .. import process
+from ..errors import ToolError
+from ..truncate import head_tail
+from ..types import Arguments, Tool, ToolOutput
+from . import prompt
+from .spill import Spill
+
+_PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "command": {"type": "string"},
+        "timeout": {
+            "type": "integer",
+            "description": "seconds",
+            "default": 120,
+            "minimum": 1,
+            "maximum": 600,
+        },
+    },
+    "required": ["command"],
+}
+
+
+def tool(root: Path, spill: Spill) -> Tool:
+    """`bash` in `root`; outputs that are too long for the model go to `spill`."""
+
+    def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
+        command, timeout = arguments["command"], arguments.get("timeout", 120)
+        if not command.strip():
+            raise ToolError("the command is empty; give a shell command")
+        try:
+            done = process.run(command, root, timeout=timeout, cancel=cancel)
+        except (OSError, ValueError) as error:
+            raise ToolError(f"the command cannot be started: {error}; put long input in a file") from error
+        details = {"command": command, "exit_code": done.exit_code, "seconds": round(done.seconds, 1)}
+        return ToolOutput(_shown(done, spill) + _footer(done), done.exit_code is not None, details)
+
+    return Tool("bash", prompt("bash"), _PARAMETERS, run, reads_only=False)
+
+
+def _shown(done: process.Completed, spill: Spill) -> str:
+    """What fits of the output, ending with a line break, and where the whole of it is."""
+    text = done.output.decode("utf-8", "backslashreplace")
+    shown = head_tail(text)
+    end = "" if not shown or shown.endswith("\n") else "\n"
+    return shown + end if shown == text else f"{shown}{end}{_kept(done, spill)}\n"
+
+
+def _kept(done: process.Completed, spill: Spill) -> str:
+    try:
+        name = spill.save(done.output)
+    except OSError as error:
+        return f"[the whole output was not kept: {error.strerror}]"
+    what = "the ends of the output are" if done.omitted else "the whole output is"
+    return f"[{what} in {name}: read or search it]"
+
+
+def _footer(done: process.Completed) -> str:
+    if done.cancelled:
+        return f"[cancelled after {done.seconds:.1f}s]"
+    if done.timed_out:
+        return f"[killed after {done.seconds:.0f}s; raise timeout or run less]"
+    return f"[exit={done.exit_code} time={done.seconds:.1f}s]"

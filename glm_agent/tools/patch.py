@@ -1,0 +1,102 @@
+"""The tool `patch`: a unified diff over any number of files, whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from ..errors import ToolError
+from ..patching import NO_FILE, FileChange, PatchRefused, paths, plan
+from ..paths import shown
+from ..text import encode
+from ..types import Arguments, Tool, ToolOutput
+from ..workspace import Change, TextFile, Workspace, text_change
+from . import prompt, syntax
+from .seen import Seen
+
+_PARAMETERS = {"type": "object", "properties": {"patch": {"type": "string"}}, "required": ["patch"]}
+_VERBS = {"create": "created", "update": "updated", "delete": "deleted", "rename": "renamed"}
+_SHOWN = 20  # hunks whose lines are named
+
+
+def tool(workspace: Workspace, seen: Seen) -> Tool:
+    """`patch`, which notes in `seen` what the files hold then."""
+
+    def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
+        try:
+            return _run(workspace, seen, arguments["patch"])
+        except ToolError as error:
+            raise ToolError(f"patch refused, nothing was changed: {error}") from error
+
+    return Tool("patch", prompt("patch"), _PARAMETERS, run, reads_only=False)
+
+
+def _run(workspace: Workspace, seen: Seen, patch: str) -> ToolOutput:
+    places = {name: workspace.locate(name) for name in paths(patch)}
+    files = {name: workspace.read(place) for name, place in places.items() if workspace.kind(place) == "file"}
+    try:
+        planned = plan(patch, {name: file.text for name, file in files.items()})
+    except PatchRefused as refusal:
+        if refusal.reason == NO_FILE:
+            workspace.read(places[refusal.path])  # says which names are near
+        raise
+    workspace.apply([step for change in planned for step in _steps(change, places, files)])
+    report: list[str] = []
+    for change in planned:
+        report.append(_line(change, places))
+        if change.text is not None:
+            place, file = places[change.new_path or change.path], files.get(change.path)
+            seen.note(place, change.text)
+            report.append(syntax.check(place, file.text if file else None, change.text))
+    details = [_details(change, places) for change in planned]
+    return ToolOutput("\n".join(filter(None, report)), details={"changes": details})
+
+
+def _steps(change: FileChange, places: Mapping[str, str], files: Mapping[str, TextFile]) -> list[Change]:
+    """What the workspace is to do for one file of the plan; a rename is a new file and one less."""
+    if change.kind == "create":
+        blank = TextFile(places[change.path], "", "utf-8", 0, 0)
+        return [text_change(blank, change.text or "")._replace(mode=change.mode, expect=None)]
+    file = files[change.path]
+    gone = Change(file.path, None, expect=encode(file.text, file.encoding))
+    if change.text is None:
+        return [gone]
+    mode = _mode(file.mode, change.mode)
+    step = text_change(file, change.text)._replace(mode=mode)
+    if change.new_path is None:
+        return [step]
+    return [step._replace(path=places[change.new_path], expect=None), gone]
+
+
+def _mode(present: int, wanted: int | None) -> int:
+    """`present` with or without the right to execute, for whoever may read."""
+    if wanted is None:
+        return present
+    return present | (present & 0o444) >> 2 if wanted & 0o100 else present & ~0o111
+
+
+def _line(change: FileChange, places: Mapping[str, str]) -> str:
+    name = shown(places[change.path])
+    if change.new_path is not None:
+        name += f" to {shown(places[change.new_path])}"
+    line = f"{_VERBS[change.kind]} {name} +{change.added} -{change.removed}"
+    if change.mode is not None:
+        line += f", mode {change.mode:o}"
+    at = [str(hunk.line) for hunk in change.hunks]
+    if at:
+        more = ", …" if len(at) > _SHOWN else ""
+        line += f", hunk{'s' * (len(at) > 1)} at line {', '.join(at[:_SHOWN])}{more}"
+    if loose := sorted({hunk.tolerance for hunk in change.hunks if hunk.tolerance}):
+        line += f" (matched ignoring {', '.join(loose)})"
+    return line
+
+
+def _details(change: FileChange, places: Mapping[str, str]) -> dict[str, str | int | None]:
+    new_path = places[change.new_path] if change.new_path else None
+    return {
+        "path": places[change.path],
+        "kind": change.kind,
+        "new_path": new_path,
+        "added": change.added,
+        "removed": change.removed,
+    }

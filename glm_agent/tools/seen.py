@@ -1,0 +1,47 @@
+"""What this session's model has seen of the files: so that nothing is sent twice, or overwritten unread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from hashlib import sha256
+
+
+class Seen:
+    """Contents by path, as the model last saw or wrote them. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._contents: dict[str, bytes] = {}
+        self._views: dict[tuple[str, Hashable], bytes] = {}
+
+    def note(self, path: str, text: str) -> None:
+        """The model knows that `path` holds `text`: it read it, or wrote it."""
+        with self._lock:
+            self._contents[path] = _digest(text)
+
+    def knows(self, path: str) -> bool:
+        with self._lock:
+            return path in self._contents
+
+    def unchanged(self, path: str, text: str) -> bool:
+        """Whether the model knows `path`, and `text` is still what it knows."""
+        with self._lock:
+            return self._contents.get(path) == _digest(text)
+
+    def repeated(self, path: str, text: str, view: Hashable) -> bool:
+        """Whether this `view` of this very `text` was shown before; from now on it was."""
+        digest = _digest(text)
+        with self._lock:
+            before = self._views.get((path, view))
+            self._views[path, view] = digest
+            return before == digest
+
+    def forget(self) -> None:
+        """Earlier bodies have left the request: show views again. What the model knows stays known."""
+        with self._lock:
+            self._views.clear()
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,50 @@
+"""Tokens and money: what providers report, in one shape, and what it costs by a price row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .shape import mapping
+from .types import Json
+
+
+class Price(NamedTuple):
+    """US dollars per million tokens, and the month the row was checked."""
+
+    input: float
+    cached: float
+    output: float
+    date: str
+
+
+def normalise(raw: Json) -> Json:
+    """A provider's usage object as the four counts of our own output; absent or odd fields count as 0."""
+    prompt = _count(raw, "prompt_tokens")
+    cached = min(_count(raw, "prompt_tokens_details", "cached_tokens"), prompt)
+    return {
+        "input_tokens": prompt - cached,
+        "cache_read_input_tokens": cached,
+        "output_tokens": _count(raw, "completion_tokens"),
+        "reasoning_tokens": _count(raw, "completion_tokens_details", "reasoning_tokens"),
+    }
+
+
+def add(total: Json, part: Json) -> Json:
+    """The sum of two normalised usages."""
+    return {name: total.get(name, 0) + count for name, count in part.items()}
+
+
+def cost(usage: Json, price: Price) -> float:
+    """US dollars for a normalised usage; reasoning tokens are part of the output tokens."""
+    dollars = (
+        usage["input_tokens"] * price.input
+        + usage["cache_read_input_tokens"] * price.cached
+        + usage["output_tokens"] * price.output
+    )
+    return round(dollars / 1e6, 6)
+
+
+def _count(raw: object, *path: str) -> int:
+    for name in path:
+        raw = mapping(raw).get(name)
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else 0

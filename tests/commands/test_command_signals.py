@@ -1,0 +1,109 @@
+"""A signal ends a run within a second, in order, with a result and without a process left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from running import FIX, RIGHT, STALL, Ran, finish, processes_with, run, start, to, wait_for
+
+from glm_agent.replay import Server
+
+
+def stop(process: subprocess.Popen[bytes], number: int) -> tuple[Ran, float]:
+    """What came of it, and how many seconds after the signal."""
+    sent = time.monotonic()
+    process.send_signal(number)
+    ran = finish(process)
+    return ran, time.monotonic() - sent
+
+
+def in_order(ran: Ran, seconds: float, number: int) -> None:
+    assert (ran.code, ran.result["subtype"]) == (128 + number, "error_cancelled")
+    assert ran.result["errors"][0] == f"cancelled by signal {number}"
+    assert ran.err == f"glm-agent: cancelled by signal {number}\n"
+    assert seconds < 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stream_that_stalls(repo: Path, tmp_path: Path, number: int) -> None:
+    with Server([FIX, STALL], strict=True) as server:
+        process = start(repo, "fix", "Add.", "--json", "--patch", str(tmp_path / "p"), *to(server.url))
+        wait_for(lambda: len(server.requests) == 2)
+        time.sleep(0.1)  # for the first bytes
+        in_order(*stop(process, number), number)
+    assert RIGHT in (tmp_path / "p").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_of_the_model_with_children(repo: Path, number: int) -> None:
+    mark = f"mark-{os.urandom(6).hex()}"
+    nap = f"{sys.executable} -c 'import time; time.sleep(30)' {mark}"
+    command = f"({nap} &) ; setsid {nap} & {nap}"
+    bash = {"tool_calls": [{"name": "bash", "arguments": {"command": command}}]}
+    with Server([FIX, bash], strict=True) as server:
+        process = start(repo, "fix", "Add.", "-y", "--json", *to(server.url))
+        wait_for(lambda: len([pid for pid in processes_with(mark) if is_nap(pid)]) == 3)
+        ran, seconds = stop(process, number)
+    in_order(ran, seconds, number)
+    assert processes_with(mark) == []
+    assert RIGHT in Path(ran.result["patch_file"]).read_text()
+
+
+def is_nap(pid: int) -> bool:
+    """Whether it is one of the three, and not the shell around them."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name.startswith("python")
+    except OSError:
+        return False
+
+
+def test_a_verify_command(repo: Path) -> None:
+    mark = f"mark-{os.urandom(6).hex()}"
+    check = f"{sys.executable} -c 'import time; time.sleep(30)' {mark}"
+    with Server([FIX], strict=True) as server:
+        process = start(repo, "fix", "Add.", "--json", "--verify", check, *to(server.url))
+        wait_for(lambda: any(is_nap(pid) for pid in processes_with(mark) if pid != process.pid))
+        ran, seconds = stop(process, signal.SIGINT)
+    in_order(ran, seconds, signal.SIGINT)
+    assert (processes_with(mark), server.requests) == ([], [])
+
+
+def test_a_second_signal_ends_it_at_once(repo: Path) -> None:
+    mark = f"mark-{os.urandom(6).hex()}"
+    nap = (
+        f"{sys.executable} -c 'import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(30)' {mark}"
+    )
+    with Server([{"tool_calls": [{"name": "bash", "arguments": {"command": nap}}]}], strict=True) as server:
+        process = start(repo, "fix", "Add.", "-y", "--json", *to(server.url))
+        wait_for(lambda: any(map(is_nap, processes_with(mark))))
+        time.sleep(0.1)  # until it ignores SIGTERM
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        ran, seconds = stop(process, signal.SIGINT)
+    assert (ran.code, '"result"' in ran.out) == (130, False)
+    assert seconds < 0.3
+    wait_for(lambda: processes_with(mark) == [], 1)
+
+
+def test_a_signal_that_the_parent_ignores_stays_ignored(repo: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Server([{"content": "Ready.", "delay": 0.2}]) as server:
+            process = start(repo, "ask", "What?", "--json", *to(server.url))
+            wait_for(lambda: server.requests)
+            ran, _ = stop(process, signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (ran.code, ran.result["result"]) == (0, "Ready.")
+
+
+def test_a_stalled_run_ends_when_its_time_is_up(repo: Path) -> None:
+    with Server([STALL], strict=True) as server:
+        ran = run(repo, "ask", "What?", "--max-wall-time", "1s", "--json", *to(server.url))
+    assert (ran.code, ran.result["subtype"]) == (55, "error_max_budget")

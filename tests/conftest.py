@@ -1,0 +1,47 @@
+"""Every test runs as a user who has nothing: an empty home, no keys, no settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from running import Ran, Run, call, make_repository
+
+settings.register_profile("any machine", deadline=None)  # how fast an example runs says nothing of us
+settings.load_profile("any machine")
+
+_FOREIGN = ("GLM_AGENT_", "XDG_", "GIT_", "OPENAI_", "ZAI_", "ZHIPU")
+_FOREIGN_ENDS = ("_API_KEY", "_BASE_URL", "_PROXY", "_proxy")
+_LOOKS = ("NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "PYTHONIOENCODING", "COLUMNS")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty home directory; a configuration may be put into it."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN) or name.endswith(_FOREIGN_ENDS) or name in _LOOKS:
+            monkeypatch.delenv(name)
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background job; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return folder
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A repository with one commit: `calc.py`, whose `add` subtracts, and `check.py`, which says so."""
+    return make_repository(tmp_path / "repo")
+
+
+@pytest.fixture
+def glm(repo: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """`glm("fix", "task", …)`: the command line in this process, run in `repo`."""
+
+    def run(*words: str, at: Path | None = None) -> Ran:
+        return call([words[0], "-C", str(at or repo), *words[1:]], capfdbinary)
+
+    return run

@@ -1,0 +1,181 @@
+"""The engine's own promises: what is read, what is found, what is returned, beyond the scenario folders."""
+
+from __future__ import annotations
+
+import pytest
+
+from glm_agent.patching import FileChange, PatchRefused, apply_patch, paths, plan
+from glm_agent.patching.plan import Placed
+
+HEAD = "--- a/f\n+++ b/f\n"
+
+
+def test_only_what_changes_is_returned() -> None:
+    patch = (
+        HEAD
+        + "@@ -1 +1 @@\n-a\n+b\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+        + "--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+n\n"
+    )
+    assert apply_patch(patch, {"f": "a\n", "old": "x\n", "other": "o\n"}) == {
+        "f": "b\n",
+        "old": None,
+        "new": "n\n",
+    }
+
+
+def test_a_rename_is_one_file_gone_and_one_made() -> None:
+    patch = (
+        "diff --git a/f b/g\nold mode 100644\nnew mode 100755\nrename from f\nrename to g\n"
+        + HEAD.replace("b/f", "b/g")
+    )
+    change = plan(patch + "@@ -1 +1 @@\n-a\n+b\n", {"f": "a\n"})
+    assert change == [FileChange("f", "rename", "b\n", "g", 0o755, 1, 1, [Placed(1, "")])]
+    assert apply_patch(patch + "@@ -1 +1 @@\n-a\n+b\n", {"f": "a\n"}) == {"f": None, "g": "b\n"}
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("--- a/x y.py\n+++ b/x y.py\n", ["x y.py"]),
+        ("--- x.py\n+++ x.py\n", ["x.py"]),
+        ("--- i/x.py\n+++ w/x.py\n", ["x.py"]),
+        ("--- a/a/x.py\n+++ b/a/x.py\n", ["a/x.py"]),
+        ("--- ./x.py\n+++ ./x.py\n", ["x.py"]),
+        ("--- a/x.py\t2024-01-01 10:00:00\n+++ b/x.py\t2024-01-01 10:00:01\n", ["x.py"]),
+        ('--- "a/caf\\303\\251.py"\n+++ "b/caf\\303\\251.py"\n', ["café.py"]),
+        ("+++ b/x.py\n", ["x.py", "b/x.py"]),
+        ("diff --git a/x.py b/x.py\nindex 1..2 100644\n", ["x.py"]),
+        ("Index: x.py\n====\n--- x.py\t(revision 1)\n+++ x.py\t(working copy)\n", ["x.py"]),
+        ("*** Begin Patch\n--- a/x.py\n+++ b/x.py\n", ["x.py"]),
+    ],
+)
+def test_names_are_read_from_any_header(header: str, names: list[str]) -> None:
+    assert paths(header + "@@ -1 +1 @@\n-a\n+b\n") == names
+
+
+def test_context_keeps_the_bytes_of_the_file() -> None:
+    text = "a\x0c\u2028b  \n\tc\t\nd\x85\n"
+    assert apply_patch(HEAD + "@@\n a\x0c\u2028b\n \tc\n-d\x85\n+e\n", {"f": text}) == {
+        "f": "a\x0c\u2028b  \n\tc\t\ne\n"
+    }
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [(100, "refused"), (51, 50), (48, 50), (50, 50), (56, "refused"), (90, "refused"), (120, 120)],
+)
+def test_a_number_decides_only_near_one_place_and_far_from_the_others(
+    start: int, expected: int | str
+) -> None:
+    lines = [f"line {n}" for n in range(1, 151)]
+    lines[49] = lines[119] = "same"
+    patch = HEAD + f"@@ -{start},1 +{start},1 @@\n-same\n+changed\n"
+    try:
+        found: int | str = plan(patch, {"f": "\n".join(lines)})[0].hunks[0].line
+    except PatchRefused as refusal:
+        assert refusal.hint.startswith("it fits at lines 50, 120:")
+        found = "refused"
+    assert found == expected
+
+
+@pytest.mark.parametrize("between", [1, 10, 38])
+def test_a_number_decides_nothing_between_close_neighbours(between: int) -> None:
+    text = "a\nx\n" + "b\n" * between + "x\n"
+    with pytest.raises(PatchRefused, match="more than one place"):
+        apply_patch(HEAD + "@@ -3 +3 @@\n-x\n+y\n", {"f": text})
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "after"),
+    [
+        ("a\r\nb", "@@\n-b\n+c\n+d\n", "a\r\nc\r\nd"),
+        ("a\r\nb", "@@\n b\n+c\n", "a\r\nb\r\nc"),
+        ("a\r\nb\r\nc\n", "@@\n a\n+x\n b\n", "a\r\nx\r\nb\r\nc\n"),
+        ("a\nb\n", "@@\n a\n-b\n+c\n\\ No newline at end of file\n", "a\nc"),
+        ("a\nb", "@@ -1,2 +1 @@\n a\n-b\n", "a"),
+        ("", "@@ -0,0 +1 @@\n+a\n", "a\n"),
+        ("a\n", "@@ -1 +0,0 @@\n-a\n", ""),
+    ],
+)
+def test_line_ends_and_the_end_of_the_file(before: str, body: str, after: str) -> None:
+    assert apply_patch(HEAD + body, {"f": before}) == {"f": after}
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "after"),
+    [
+        ("    a\n    b\n", "@@\n a\n-b\n+c\n+  d\n", "    a\n    c\n      d\n"),
+        ("a\nb\n", "@@\n     a\n-    b\n+    c\n", "a\nc\n"),
+        ("\ta\n\tb\n", "@@\na\n-\tb\n+\tc\n", "\ta\n\tc\n"),
+        ("  a\n    b\n  d\n", "@@\n  a\n b\n+    c\n   d\n", "  a\n    b\n    c\n  d\n"),
+    ],
+    ids=["out", "in", "context lost its column", "context drifted, added lines did not"],
+)
+def test_added_lines_follow_the_indentation_that_was_seen(before: str, body: str, after: str) -> None:
+    assert apply_patch(HEAD + body, {"f": before}) == {"f": after}
+
+
+@pytest.mark.parametrize(
+    ("patch", "before", "reason"),
+    [
+        (
+            HEAD + "@@\n  a\n+ b\n",
+            {"f": "a\nc\n"},
+            "its indentation differs from the file's in no single way",
+        ),
+        (HEAD + "@@ -1 +1 @@\n-a\n+a\n", {"f": "a\n"}, "the patch changes nothing"),
+        (HEAD + "@@ -1 +1 @@\n a\n", {"f": "a\n"}, "the patch changes nothing"),
+        (HEAD + "@@\n \n+x\n", {"f": "a\n\nb\n"}, "only blank lines say where it belongs"),
+        (HEAD + "@@ -1 +1 @@\n", {"f": "a\n"}, "the hunk at line 3 of the patch is empty"),
+        ("+++ b/f\n@@\n-a\n+b\n", {"f": "a\n", "b/f": "a\n"}, "it may be f or b/f"),
+        ("--- a/f\n+++ b/g\n@@\n-a\n+b\n", {"f": "a\n"}, "it is headed f and g"),
+        (
+            HEAD + "@@\n-a\n+b\n--- /dev/null\n+++ b/f\n@@\n+c\n",
+            {"f": "a\n"},
+            "the patch makes, deletes or renames it and names it again",
+        ),
+        (
+            "diff --git a/f b/g\nrename from f\nrename to g\ndiff --git a/g b/g\nnew file mode 100644\n",
+            {"f": "a\n"},
+            "two parts of the patch make or take away the same file",
+        ),
+        ("diff --git a/l b/l\nnew file mode 120000\n", {}, "symbolic links and submodules cannot be patched"),
+        ("diff --git a/f b/g\ncopy from f\ncopy to g\n", {"f": "a\n"}, "copying a file is not supported"),
+        ("@@ -1 +1 @@\n-a\n+b\n", {"f": "a\n"}, "a hunk without a file name above it"),
+    ],
+)
+def test_the_patch_is_refused(patch: str, before: dict[str, str | None], reason: str) -> None:
+    with pytest.raises(PatchRefused) as refusal:
+        apply_patch(patch, before)
+    assert refusal.value.reason == reason
+
+
+def test_a_refusal_says_where_and_what_the_file_has() -> None:
+    with pytest.raises(PatchRefused) as refusal:
+        apply_patch(
+            HEAD + "@@ -1 +1 @@\n-one\n+1\n@@ -9,2 +9,2 @@\n two\n-thre\n+3\n",
+            {"f": "one\ntwo\nthree\nfour\n"},
+        )
+    assert str(refusal.value) == (
+        "f, hunk 2: these lines are not in the file\n"
+        "first difference at line 3: the file has 'three', you sent 'thre'\n"
+        "nearest lines of the file:\n2: two\n3: three\n4: four\ncopy them exactly and send it again"
+    )
+
+
+@pytest.mark.parametrize("counts", ["-1,9 +1,9", "-1,1 +1,1", "-1,3 +1,3", "-7,30 +9,2", "-0,0 +0,0"])
+def test_counts_that_lie_do_not_move_the_end_of_a_hunk(counts: str) -> None:
+    body = (
+        f"@@ {counts} @@\n a\n-b\n+B\n c\n@@ {counts} @@\n d\n+e\n--- a/g\n+++ b/g\n@@ {counts} @@\n-x\n+y\n"
+    )
+    assert apply_patch(HEAD + body, {"f": "a\nb\nc\nd\n", "g": "x\n"}) == {"f": "a\nB\nc\nd\ne\n", "g": "y\n"}
+
+
+def test_a_count_one_too_large_does_not_swallow_the_next_file() -> None:
+    patch = HEAD + "@@ -1,2 +1,2 @@\n-a\n+b\n--- a/g\n+++ b/g\n@@ -1 +1 @@\n-x\n+y\n"
+    assert apply_patch(patch, {"f": "a\n", "g": "x\n"}) == {"f": "b\n", "g": "y\n"}
+
+
+def test_text_after_the_last_hunk_is_no_part_of_it() -> None:
+    patch = HEAD + "@@\n-a\n+b\n \n\n**Explanation:**\n\n1. It was wrong.\n"
+    assert apply_patch(patch, {"f": "a\n\nc\n"}) == {"f": "b\n\nc\n"}

@@ -1,0 +1,4 @@
+select 1;
+++ new comment
+++ counter
+select 2;

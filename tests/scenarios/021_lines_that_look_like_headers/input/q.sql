@@ -1,0 +1,4 @@
+select 1;
+-- old comment
+++ counter
+select 2;

@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import pytest
+from fakes import chunk, fragment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glm_agent.model import Turn, read_turn
+from glm_agent.sse import DONE, Fault, Item
+from glm_agent.types import Assistant, CallDelta, Delta, Json, TextDelta, ThoughtDelta, ToolCall
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def play(*items: Item) -> tuple[list[Delta], Turn]:
+    deltas: list[Delta] = []
+    steps = read_turn(items)
+    while True:
+        try:
+            deltas.append(next(steps))
+        except StopIteration as end:
+            return deltas, cast("Turn", end.value)
+
+
+def said(*items: Item) -> Assistant:
+    return play(*items)[1].message
+
+
+def made(*fragments: Json) -> list[tuple[str, str, str]]:
+    """The calls that come of `fragments`, each in a delta of its own."""
+    message = said(*(chunk({"tool_calls": [each]}) for each in fragments))
+    return [(call.id, call.name, call.arguments) for call in message.calls]
+
+
+def test_a_turn_streams_and_is_assembled() -> None:
+    usage = {"prompt_tokens": 3}
+    deltas, turn = play(
+        chunk({"role": "assistant", "reasoning_content": "Hm"}),
+        chunk({"role": "assistant", "content": "Let me "}),
+        chunk({"content": "see", "reasoning_content": ""}),
+        chunk({"tool_calls": [fragment(0, "c1", name="read", arguments='{"p":')]}),
+        chunk({"tool_calls": [fragment(0, arguments='"a"}')]}),
+        chunk({"content": ""}, "tool_calls", usage=usage),
+        DONE,
+    )
+    assert deltas == [
+        ThoughtDelta("Hm"),
+        TextDelta("Let me "),
+        TextDelta("see"),
+        CallDelta(0, "read", '{"p":'),
+        CallDelta(0, "", '"a"}'),
+    ]
+    call = ToolCall("c1", "read", '{"p":"a"}')
+    assert turn == Turn(Assistant("Let me see", "Hm", [call], "tool_calls", usage), [], done=True)
+
+
+def test_nothing_said_is_an_empty_turn() -> None:
+    assert play() == ([], Turn(Assistant(), []))
+
+
+def test_an_empty_thought_is_kept_apart_from_none() -> None:
+    assert said(chunk({"reasoning_content": ""})).thought == ""
+    assert said(chunk({"reasoning_content": None})).thought is None
+
+
+@pytest.mark.parametrize(
+    ("delta", "thought"),
+    [
+        ({"reasoning": "Hm"}, "Hm"),
+        ({"reasoning": "Hm", "reasoning_content": "Hm"}, "Hm"),
+        ({"reasoning": "Hm", "reasoning_content": ""}, "Hm"),
+        ({"reasoning": "Hm", "reasoning_content": None}, "Hm"),
+        ({"reasoning": "", "reasoning_content": "Hm"}, "Hm"),
+        ({"reasoning": "Hm", "reasoning_details": [{"text": "Hm"}]}, "Hm"),
+        ({"reasoning": {"text": "Hm"}}, None),
+    ],
+)
+def test_reasoning_comes_under_two_names_and_is_never_doubled(delta: Json, thought: str | None) -> None:
+    assert said(chunk(delta)).thought == thought
+
+
+def test_content_may_be_parts() -> None:
+    assert said(chunk({"content": [{"type": "text", "text": "a"}, 3, {"text": "b"}]})).text == "ab"
+
+
+def test_the_last_finish_and_the_last_usage_count() -> None:
+    message = said(
+        chunk(finish="tool_calls", usage={"prompt_tokens": 1}),
+        chunk(finish="stop", usage=None),
+        {"choices": [], "usage": {"prompt_tokens": 2}},
+        chunk(usage={}),
+    )
+    assert message == Assistant(finish="stop", usage={"prompt_tokens": 2})
+
+
+def test_a_splice_starts_the_message_over() -> None:
+    splice = Fault("splice", "cut")
+    first = [
+        chunk({"content": "old", "reasoning": "old"}),
+        chunk({"tool_calls": [fragment(0, "c", name="x")]}),
+    ]
+    assert play(*first, splice, chunk({"content": "new"}))[1] == Turn(Assistant("new"), [splice])
+
+
+def test_other_faults_are_collected_and_the_rest_is_kept() -> None:
+    faults = [Fault("bad_frame", "a"), Fault("error", "b", {"code": "1"})]
+    assert play(chunk({"content": "a"}), *faults, chunk({"content": "b"}))[1] == Turn(Assistant("ab"), faults)
+
+
+A, B = ("a", "add", '{"x":1}'), ("b", "mul", '{"y":2}')
+
+CALLS: dict[str, tuple[list[Json], list[tuple[str, str, str]]]] = {
+    "one after the other": (
+        [
+            fragment(0, "a", name="add", arguments='{"x"'),
+            fragment(0, arguments=":1}"),
+            fragment(1, "b", name="mul", arguments=""),
+            fragment(1, arguments='{"y":2}'),
+        ],
+        [A, B],
+    ),
+    "interleaved": (
+        [
+            fragment(0, "a", name="add", arguments=""),
+            fragment(1, "b", name="mul", arguments=""),
+            fragment(1, arguments='{"y"'),
+            fragment(0, arguments='{"x"'),
+            fragment(1, arguments=":2}"),
+            fragment(0, arguments=":1}"),
+        ],
+        [A, B],
+    ),
+    "no index": (
+        [
+            fragment(None, "a", name="add", arguments='{"x"'),
+            fragment(arguments=":1}"),
+            fragment(None, "b", name="mul", arguments='{"y"'),
+            fragment(arguments=":2}"),
+        ],
+        [A, B],
+    ),
+    "no index, interleaved by id": (
+        [
+            fragment(None, "a", name="add", arguments='{"x"'),
+            fragment(None, "b", name="mul", arguments='{"y"'),
+            fragment(None, "a", arguments=":1}"),
+            fragment(None, "b", arguments=":2}"),
+        ],
+        [A, B],
+    ),
+    "index always 0": (
+        [
+            fragment(0, "a", name="add", arguments='{"x"'),
+            fragment(0, arguments=":1}"),
+            fragment(0, "b", name="mul", arguments='{"y"'),
+            fragment(0, arguments=":2}"),
+        ],
+        [A, B],
+    ),
+    "index always 0, interleaved by id": (
+        [
+            fragment(0, "a", name="add", arguments='{"x"'),
+            fragment(0, "b", name="mul", arguments='{"y"'),
+            fragment(0, "a", arguments=":1}"),
+            fragment(0, "b", arguments=":2}"),
+        ],
+        [A, B],
+    ),
+    "index -1": (
+        [
+            fragment(-1, "a", name="add", arguments='{"x":1}'),
+            fragment(-1, "b", name="mul", arguments='{"y"'),
+            fragment(-1, arguments=":2}"),
+        ],
+        [A, B],
+    ),
+    "an index of the wrong type": (
+        [fragment("0", "a", name="add", arguments='{"x"'), fragment([1], arguments=":1}")],
+        [A],
+    ),
+    "the index comes late": (
+        [
+            fragment(None, "a", name="add", arguments='{"x"'),
+            fragment(0, arguments=":1"),
+            fragment(0, "a", arguments="}"),
+        ],
+        [A],
+    ),
+    "ids come late": (
+        [
+            fragment(0, name="add", arguments='{"x"'),
+            fragment(0, "a", arguments=":1}"),
+            fragment(1, name="mul", arguments='{"y"'),
+            fragment(1, "b", arguments=":2}"),
+        ],
+        [A, B],
+    ),
+    "an id comes late, no index": (
+        [fragment(name="add", arguments='{"x"'), fragment(None, "a", arguments=":1}")],
+        [A],
+    ),
+    "no ids": (
+        [fragment(0, name="add", arguments='{"x":1}'), fragment(1, name="mul", arguments='{"y":2}')],
+        [("", *A[1:]), ("", *B[1:])],
+    ),
+    "no ids, index always 0": (
+        [
+            fragment(0, name="add", arguments='{"x"'),
+            fragment(0, arguments=":1}"),
+            fragment(0, name="mul", arguments=""),
+            fragment(0, arguments='{"y":2}'),
+        ],
+        [("", *A[1:]), ("", *B[1:])],
+    ),
+    "no ids, no index, the same tool": (
+        [fragment(name="add", arguments='{"x":1}'), fragment(name="add", arguments='{"x":1}')],
+        [("", *A[1:]), ("", *A[1:])],
+    ),
+    "two calls of one id": (
+        [
+            fragment(0, "a", name="add", arguments='{"x":1}'),
+            fragment(1, "a", name="mul", arguments='{"y":2}'),
+        ],
+        [A, ("a", *B[1:])],
+    ),
+    "the id in every fragment": (
+        [fragment(0, "a", name="add", arguments='{"x"'), fragment(0, "a", name="", arguments=":1}")],
+        [A],
+    ),
+    "the name in every fragment": (
+        [
+            fragment(0, name="add", arguments='{"x"'),
+            fragment(0, name="add", arguments=":1}"),
+            fragment(0, name="add", arguments=""),
+        ],
+        [("", *A[1:])],
+    ),
+    "the name comes late": (
+        [fragment(0, "a", arguments=""), fragment(0, name="add", arguments='{"x":1}')],
+        [A],
+    ),
+    "arguments that are missing, null, or an object": (
+        [
+            fragment(0, "a", name="add"),
+            fragment(1, "b", name="mul", arguments=None),
+            fragment(2, "c", name="add", arguments={"x": "ü"}),
+        ],
+        [("a", "add", ""), ("b", "mul", ""), ("c", "add", '{"x": "ü"}')],
+    ),
+    "arguments as they came": (
+        [
+            fragment(0, "a", name="add", arguments='"{\\"x\\":1}"'),
+            fragment(1, "b", name="mul", arguments="{}"),
+            fragment(1, arguments="{}"),
+        ],
+        [("a", "add", '"{\\"x\\":1}"'), ("b", "mul", "{}{}")],
+    ),
+    "fields of the wrong type": (
+        [{"index": 0, "id": 7, "function": {"name": ["x"], "arguments": 5}}, {"index": 1, "function": None}],
+        [("", "", "5"), ("", "", "")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_fragments_come_together(name: str) -> None:
+    fragments, expected = CALLS[name]
+    assert made(*fragments) == expected
+    together = said(chunk({"tool_calls": fragments}))
+    assert [(call.id, call.name, call.arguments) for call in together.calls] == expected
+
+
+def test_a_fragment_says_which_call_it_belongs_to() -> None:
+    first, second = fragment(3, "a", name="add", arguments="1"), fragment(5, "b", name="mul", arguments="2")
+    deltas, _ = play(
+        chunk({"tool_calls": [first, second]}), chunk({"tool_calls": [fragment(3, arguments="3")]})
+    )
+    assert deltas == [CallDelta(0, "add", "1"), CallDelta(1, "mul", "2"), CallDelta(0, "", "3")]
+
+
+def test_surrogate_halves_in_two_deltas_are_one_character() -> None:
+    deltas, turn = play(
+        chunk({"content": "a\ud83d"}), chunk({"content": "\ude00b"}), chunk({"content": "\ud83d"})
+    )
+    assert deltas == [TextDelta("a"), TextDelta("😀b")]
+    assert turn.message.text == "a😀b\ufffd"
+
+
+def test_a_lone_surrogate_is_a_replacement_character_wherever_it_is() -> None:
+    lone = "\ud83d"
+    deltas, turn = play(
+        chunk({"content": f"{lone}a", "reasoning": f"\ude00{lone}"}),
+        chunk({"tool_calls": [fragment(0, f"i{lone}", name=f"n{lone}", arguments=f'"{lone}"')]}),
+    )
+    assert deltas[:2] == [ThoughtDelta("\ufffd"), TextDelta("\ufffda")]
+    call = ToolCall("i\ufffd", "n\ufffd", '"\ufffd"')
+    assert turn.message == Assistant("\ufffda", "\ufffd\ufffd", [call])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"choices": None},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": {"0": {}}},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": "text", "finish_reason": 7}]},
+        {"choices": [{"delta": {"content": 5, "reasoning_content": [1], "tool_calls": "x"}}]},
+        {"choices": [], "usage": "many"},
+    ],
+)
+def test_a_chunk_of_the_wrong_shape_says_nothing(odd: Json) -> None:
+    assert play(odd) == ([], Turn(Assistant(), []))
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES), JSON_VALUES, JSON_VALUES, JSON_VALUES)
+def test_no_json_value_raises_anywhere(top: Json, delta: object, inner: object, deep: object) -> None:
+    function = {"name": deep, "arguments": inner}
+    play(
+        top,
+        {"choices": delta, "usage": inner},
+        {"choices": [delta]},
+        {"choices": [{"delta": delta, "finish_reason": inner}]},
+        {"choices": [{"delta": {"content": inner, "reasoning": deep, "tool_calls": delta}}]},
+        {"choices": [{"delta": {"tool_calls": [delta, {"index": inner, "id": deep, "function": delta}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": delta, "id": inner, "function": function}]}}]},
+    )
+
+
+def test_deep_arguments_do_not_raise() -> None:
+    deep: object = json.loads("[" * 900 + "]" * 900)
+    for _ in range(5000):
+        deep = [deep]
+    assert made(fragment(0, "a", name="add", arguments=deep)) == [("a", "add", "")]
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 3]), max_size=40))
+def test_interleaved_calls_never_mix(order: list[int]) -> None:
+    seen: set[int] = set()
+    fragments: list[Json] = []
+    for index in order:
+        opening = (None,) if index in seen else (f"id{index}",)
+        name = {} if index in seen else {"name": f"tool{index}"}
+        fragments.append(fragment(index, *opening, **name, arguments=str(index)))
+        seen.add(index)
+    expected = {(f"id{index}", f"tool{index}", str(index) * order.count(index)) for index in seen}
+    assert set(made(*fragments)) == expected

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glm_agent.redact import Redactor
+
+KEY = 'abc"def\\ghi.0123456789'
+
+
+def test_a_key_is_replaced_wherever_it_stands() -> None:
+    assert Redactor([KEY])(f"a {KEY}, {KEY}") == "a [key], [key]"
+
+
+def test_a_key_is_replaced_inside_json() -> None:
+    text = json.dumps({"output": f"key={KEY}\n", KEY: 1})
+    assert json.loads(Redactor([KEY])(text)) == {"output": "key=[key]\n", "[key]": 1}
+
+
+def test_a_longer_key_is_replaced_before_one_that_it_begins_with() -> None:
+    assert Redactor(["12345678", "1234567890"])("1234567890 12345678") == "[key] [key]"
+
+
+@pytest.mark.parametrize("short", ["", "a", "none", "1234567"])
+def test_what_is_too_short_to_be_a_key_is_left_alone(short: str) -> None:
+    text = "none of a 1234567"
+    assert Redactor([short])(text) == text
+
+
+@given(st.text(min_size=8), st.text(), st.text())
+def test_no_key_survives(key: str, before: str, after: str) -> None:
+    text = before + key + after
+    redact = Redactor([key])
+    if key not in "[key]" * 2 and key not in before + "[key]" + after:
+        assert key not in redact(text)
+    assert json.dumps(key)[1:-1] not in redact(json.dumps(f"\n{key}\n"))

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from glm_agent import repository
+from glm_agent.errors import RepositoryError
+
+
+def git(folder: Path, *args: str) -> str:
+    identity = ("-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "init.defaultBranch=main")
+    done = subprocess.run(["git", *identity, *args], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "a.txt").write_text("one\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    return folder
+
+
+def test_a_clean_repository_is_accepted_and_described(root: Path) -> None:
+    repository.require_repository(root)
+    head = git(root, "rev-parse", "HEAD")
+    assert repository.describe(root) == {"head": head, "branch": "main", "dirty": False}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "new.txt"])
+def test_changed_and_untracked_files_make_it_dirty(name: str, root: Path) -> None:
+    (root / name).write_text("two\n")
+    described = repository.describe(root)
+    assert described is not None
+    assert described["dirty"] is True
+
+
+def test_without_commits_there_is_a_branch_but_no_head(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    repository.require_repository(tmp_path)
+    assert repository.describe(tmp_path) == {"head": None, "branch": "main", "dirty": False}
+
+
+def test_a_detached_head_has_no_branch(root: Path) -> None:
+    git(root, "checkout", "-q", "--detach")
+    described = repository.describe(root)
+    assert described is not None
+    assert described["branch"] is None
+
+
+def test_a_linked_work_tree_is_a_repository(root: Path, tmp_path: Path) -> None:
+    git(root, "worktree", "add", "-q", str(tmp_path / "linked"))
+    repository.require_repository(tmp_path / "linked")
+    found = repository.places(tmp_path / "linked")
+    assert found == (root / ".git" / "worktrees" / "linked", root / ".git")
+
+
+def test_outside_git_the_way_on_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="git init"):
+        repository.require_repository(tmp_path)
+    assert repository.describe(tmp_path) is None
+
+
+def test_a_bare_repository_is_refused(root: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--bare", str(root), "bare")
+    with pytest.raises(RepositoryError, match="bare"):
+        repository.require_repository(tmp_path / "bare")
+    git(root, "config", "core.bare", "true")
+    with pytest.raises(RepositoryError, match=r"core\.bare"):
+        repository.require_repository(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("MERGE_HEAD", "merge"),
+        ("rebase-merge/", "rebase"),
+        ("rebase-apply/", "rebase"),
+        ("CHERRY_PICK_HEAD", "cherry-pick"),
+        ("REVERT_HEAD", "revert"),
+    ],
+)
+def test_a_half_done_operation_is_refused(name: str, said: str, root: Path) -> None:
+    path = root / ".git" / name
+    if name.endswith("/"):
+        path.mkdir()
+    else:
+        path.write_text(git(root, "rev-parse", "HEAD") + "\n")
+    with pytest.raises(RepositoryError, match=f"in the middle of a {said}"):
+        repository.require_repository(root)
+
+
+def test_a_real_merge_conflict_is_refused(root: Path) -> None:
+    git(root, "checkout", "-qb", "other")
+    (root / "a.txt").write_text("other\n")
+    git(root, "commit", "-qam", "other")
+    git(root, "checkout", "-q", "main")
+    (root / "a.txt").write_text("main\n")
+    git(root, "commit", "-qam", "main")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(root, "merge", "other")
+    with pytest.raises(RepositoryError, match="in the middle of a merge"):
+        repository.require_repository(root)
+
+
+def test_each_linked_work_tree_has_its_own_half_done_operation(root: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    git(root, "worktree", "add", "-q", str(linked))
+    (root / ".git" / "worktrees" / "linked" / "MERGE_HEAD").write_text(git(root, "rev-parse", "HEAD") + "\n")
+    repository.require_repository(root)
+    with pytest.raises(RepositoryError, match="in the middle of a merge"):
+        repository.require_repository(linked)
+
+
+@pytest.mark.parametrize("content", ["gitdir: /nowhere\n", "garbage\n"])
+def test_a_broken_git_file_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text(content)
+    with pytest.raises(RepositoryError, match="cannot read the repository"):
+        repository.require_repository(tmp_path)
+
+
+def test_an_empty_git_folder_is_broken_not_absent(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(RepositoryError, match="cannot read the repository"):
+        repository.require_repository(tmp_path)
+
+
+def test_a_repository_that_points_elsewhere_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    git(root, "config", "core.worktree", str(tmp_path / "elsewhere"))
+    with pytest.raises(RepositoryError, match="points to another work tree"):
+        repository.require_repository(root)
+
+
+def test_no_configured_program_runs_for_a_description(root: Path, tmp_path: Path) -> None:
+    trap = f"touch '{tmp_path}/fired'; cat"
+    (root / ".gitattributes").write_text("*.txt filter=tr.ap=x\n")
+    for key in ("clean", "smudge", "process"):
+        git(root, "config", f"filter.tr.ap=x.{key}", trap)
+    git(root, "config", "filter.tr.ap=x.required", "true")
+    git(root, "config", "core.fsmonitor", trap)
+    (root / "a.txt").write_text("two\n")  # of the same size: git has to look inside
+    described = repository.describe(root)
+    assert described is not None
+    assert described["dirty"] is True
+    assert not (tmp_path / "fired").exists()
+    subprocess.run(["git", "status"], cwd=root, capture_output=True, check=False)
+    assert (tmp_path / "fired").exists()  # the trap works
