@@ -89,10 +89,10 @@ class Stage:
         """Runs `work`; an error becomes part of the result."""
         try:
             work()
-        except Cancelled as signal:
-            self._cancelled(signal.signum)
+        except Cancelled as cancelled:
+            self._cancelled(cancelled.signum)
         except KeyboardInterrupt:
-            self._cancelled(2)
+            self._cancelled(signal.SIGINT)
         except BrokenPipeError:
             raise  # conduct's
         except AgentError as error:
@@ -106,7 +106,7 @@ class Stage:
             self.tally.note("error_max_budget", f"stopped after {limit:g} s; --max-wall-time raises the cap")
             return
         self.tally.signum = signum
-        self.tally.note("error_cancelled", f"cancelled by signal {signum}")
+        self.tally.note("error_cancelled", f"cancelled by {signal.Signals(signum).name}")
 
     def _crashed(self, error: Exception) -> None:
         hint = "run again with --debug-file FILE for the details"

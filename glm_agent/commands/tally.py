@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -109,7 +110,7 @@ class Tally:
     def _charge(self, turn: Assistant) -> None:
         self.tokens = usage.add(self.tokens, usage.normalise(turn.usage))
         charged = turn.usage.get("cost")
-        if isinstance(charged, int | float):
+        if isinstance(charged, int | float) and not isinstance(charged, bool) and 0 <= charged < math.inf:
             self.charged = (self.charged or 0.0) + charged
 
     def _cost(self) -> tuple[float | None, str]:

@@ -215,7 +215,8 @@ class Live:
             self._mark(check.passes, check.text)
         for error in result.errors or [f"{result.subtype} (exit {result.exit_code})"] * result.is_error:
             self._print(f"glm-agent: {error}", "red")
-        self._mark(not result.is_error, words.summary(result))
+        if result.session_id:  # else nothing has begun that could be summed up
+            self._mark(not result.is_error, words.summary(result))
 
     def _mark(self, good: bool, text: str) -> None:
         sign, style = ("good", "green") if good else ("bad", "red")

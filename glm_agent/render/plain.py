@@ -140,7 +140,8 @@ class Plain:
             self._write(f"glm-agent: {error}", _RED)
         if result.is_error and not result.errors:
             self._write(f"glm-agent: {result.subtype} (exit {result.exit_code})", _RED)
-        self._note(words.summary(result))
+        if result.session_id:  # else nothing has begun that could be summed up
+            self._note(words.summary(result))
 
     def _note(self, text: str, colour: str = "") -> None:
         if self._look.level >= 0:

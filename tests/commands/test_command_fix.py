@@ -175,10 +175,10 @@ def test_a_check_that_cannot_run_is_found_out_before_any_request(glm: Run) -> No
 def test_a_cap_ends_the_run_and_the_patch_is_written(
     glm: Run, tmp_path: Path, flag: str, code: int, subtype: str
 ) -> None:
-    with Server([FIX, READ, READ, READ], strict=True) as server:
+    with Server([FIX, {**READ, "content": "I am looking."}, READ], strict=True) as server:
         ran = glm("fix", "Add.", flag, "2", "--patch", str(tmp_path / "p"), *to(server.url), "--json")
     assert (ran.code, ran.result["subtype"], len(server.requests)) == (code, subtype, 2)
-    assert flag in ran.result["errors"][0]
+    assert (flag in ran.result["errors"][0], ran.result["result"]) == (True, "")
     assert RIGHT in (tmp_path / "p").read_text()
     assert ran.result["patch_file"] == str(tmp_path / "p")
 

@@ -25,8 +25,9 @@ def stop(process: subprocess.Popen[bytes], number: int) -> tuple[Ran, float]:
 
 def in_order(ran: Ran, seconds: float, number: int) -> None:
     assert (ran.code, ran.result["subtype"]) == (128 + number, "error_cancelled")
-    assert ran.result["errors"][0] == f"cancelled by signal {number}"
-    assert ran.err == f"glm-agent: cancelled by signal {number}\n"
+    name = signal.Signals(number).name
+    assert ran.result["errors"][0] == f"cancelled by {name}"
+    assert ran.err == f"glm-agent: cancelled by {name}\n"
     assert seconds < 1
 
 

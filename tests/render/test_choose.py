@@ -31,7 +31,7 @@ def views(
 def play(wanted: Wanted, out: io.StringIO, err: io.StringIO, environ: dict[str, str] | None = None) -> None:
     events: list[Event] = [
         Notice("a notice"),
-        Finished(Result("error_verify", True, 10, "the *answer* sk-secret", errors=["it fails"])),
+        Finished(Result("error_verify", True, 10, "the *answer* sk-secret", "s1", errors=["it fails"])),
     ]
     every = views(wanted, out, err, environ)
     for event in events:

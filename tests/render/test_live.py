@@ -148,7 +148,7 @@ def test_verbose_shows_the_first_lines_of_results() -> None:
 def test_text_that_did_not_become_the_answer_is_not_lost() -> None:
     events: list[Event] = [
         Said(Assistant("Half.", finish="stop")),
-        Finished(Result("error_cancelled", True, 130, "")),
+        Finished(Result("error_cancelled", True, 130, "", "s1")),
     ]
     answers, text = play(events, page())
     assert answers == []

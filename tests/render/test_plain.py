@@ -104,7 +104,7 @@ def test_an_answer_that_was_not_the_last_goes_to_the_log() -> None:
         Said(Assistant("I think it works.", finish="stop")),
         Said(User("it does not")),
         Said(Assistant("Now it does.", finish="stop")),
-        Finished(Result("success", False, 0, "Now it does.")),
+        Finished(Result("success", False, 0, "Now it does.", "s1")),
     ]
     out, err = play(events)
     assert out == "Now it does.\n"
@@ -115,7 +115,7 @@ def test_an_answer_that_was_not_the_last_goes_to_the_log() -> None:
 def test_text_that_did_not_become_the_answer_is_not_lost() -> None:
     events: list[Event] = [
         Said(Assistant("Half an answer", finish="stop")),
-        Finished(Result("error_cancelled", True, 130, "")),
+        Finished(Result("error_cancelled", True, 130, "", "s1")),
     ]
     out, err = play(events)
     assert out == ""
@@ -173,3 +173,8 @@ def test_colour_only_where_asked() -> None:
     failed: list[Event] = [RUN[3], Said(ToolResult("call_1", "error: no", False))]
     assert play(failed, colour=True)[1].endswith("\x1b[31mread a.py  -> no\x1b[0m\n")
     assert "\x1b" not in "".join(play(RUN, level=1))
+
+
+def test_what_never_began_is_not_summed_up() -> None:
+    failed: list[Event] = [Finished(Result("error_usage", True, 2, "", errors=["no task"]))]
+    assert play(failed) == ("", "glm-agent: no task\n")
