@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def draw(session: Path) -> str:
-    console = Console(record=True, file=StringIO(), width=100, force_terminal=True, color_system="truecolor")
+    console = Console(record=True, file=StringIO(), width=100)
     look = Look(colour=True, redact=lambda line: line.replace(sys.executable, "python3"))
     view = Live(console, markdown(console), look)
     for event in events(session):
