@@ -19,8 +19,12 @@ def main() -> int:
     except KeyboardInterrupt:  # before or after a run, which catches its own
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard(1)
         return _STDOUT_CLOSED
+    except OSError as error:  # of a print: everything that runs catches its own
+        _discard(1)
+        _complain(f"glm-agent: cannot write the output: {error.strerror}")
+        return 1
     return code
 
 
@@ -35,7 +39,28 @@ def _run(words: list[str]) -> int:
 
     gc.freeze()
     gc.enable()
-    return run(words)
+    code = run(words)
+    _ignore_signals()
+    return code
+
+
+def _ignore_signals() -> None:
+    """The exit code stands: a signal that comes later must not change it."""
+    import signal
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+
+
+def _complain(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(2)
+
+
+def _discard(descriptor: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _fill_standard_streams() -> None:

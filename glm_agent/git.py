@@ -6,6 +6,7 @@ Overrides and environment follow a measurement of 41 traps (hooks, fsmonitor, fi
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -43,7 +44,6 @@ _OVERRIDES = (
     "core.gitProxy=",
     "core.alternateRefsCommand=true",
     f"core.attributesFile={os.devnull}",
-    f"core.excludesFile={os.devnull}",
     "core.quotePath=false",
     "core.protectNTFS=true",
     "core.protectHFS=true",
@@ -91,7 +91,10 @@ def find_root(start: Path) -> Path | None:
 
 def argv(root: Path, *args: str) -> list[str]:
     """The whole command line for `git ARGS` in `root`, with every override."""
-    options = [word for override in _OVERRIDES for word in ("-c", override)]
+    overrides = [*_OVERRIDES, f"core.excludesFile={_own_ignore_file(root)}"]
+    if (place := os.path.realpath(root)) in _trusted:
+        overrides.append(f"safe.directory={place}")
+    options = [word for override in overrides for word in ("-c", override)]
     return [_binary(root), "--no-pager", *options, "-C", str(root), *args]
 
 
@@ -107,24 +110,89 @@ def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     ok: tuple[int, ...] = (0,),
+    timeout: float = _TIMEOUT,
 ) -> bytes:
     """What `git ARGS` prints, run in `root`. Raises GitError if its exit code is not in `ok`, or it hangs."""
-    try:
-        done = subprocess.run(
-            argv(root, *args),
-            input=stdin,
-            env=environment(root, env),
-            capture_output=True,
-            timeout=_TIMEOUT,
-            start_new_session=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GitError(f"git {args[0]} did not answer within {_TIMEOUT:.0f} s in {root}", -1) from error
+    done = _done(argv(root, *args), environment(root, env), stdin, timeout)
+    if _is_refused(done):
+        _trust(root)
+        done = _done(argv(root, *args), environment(root, env), stdin, timeout)
     if done.returncode not in ok:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise GitError(f"git {args[0]} failed: {said[0] if said else 'no message'}", done.returncode)
     return done.stdout
+
+
+def _done(
+    argv: list[str], env: Mapping[str, str], stdin: bytes, timeout: float
+) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            argv,
+            input=stdin,
+            env=env,
+            capture_output=True,
+            timeout=timeout,
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GitError(f"git did not answer within {timeout:.0f} s: {shlex.join(argv[-4:])}", -1) from error
+
+
+_trusted: set[str] = set()  # work trees that belong to somebody else, and that the user calls safe
+
+
+def _is_refused(done: subprocess.CompletedProcess[bytes]) -> bool:
+    """Whether git did not look because the repository belongs to another user."""
+    return done.returncode == 128 and b"safe.directory" in done.stderr
+
+
+def _trust(root: Path) -> None:
+    """Raises GitError unless the user's own configuration says that the work tree at `root` is safe."""
+    place = os.path.realpath(root)
+    if place in _trusted or not any(_means(value, place) for value in _own_values(root, "safe.directory")):
+        command = f"git config --global --add safe.directory {shlex.quote(place)}"
+        raise GitError(f"{root} belongs to another user; if you trust what is in it: {command}", 128)
+    _trusted.add(place)
+
+
+def _means(value: str, place: str) -> bool:
+    if value.endswith("/*"):
+        return place.startswith(value[:-1])
+    return value == "*" or (bool(value) and os.path.realpath(value) == place)
+
+
+def _own_values(root: Path, name: str) -> list[str]:
+    """What the user's own and the machine's configuration say, read outside of any repository."""
+    env = {
+        key: value for key, value in os.environ.items() if key.startswith(("GIT_CONFIG", "XDG_CONFIG_HOME"))
+    }
+    env |= {"GIT_DIR": os.devnull, "LC_ALL": "C.UTF-8"}
+    env |= {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    words = [_binary(root), "-C", "/", "config", "-z", "--type=path", "--get-all", name]
+    values = _done(words, env, b"", _TIMEOUT).stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    last = max((at for at, value in enumerate(values) if not value), default=-1)
+    return values[last + 1 :]  # an empty value takes back all before it
+
+
+@cache
+def _own_ignore_file(root: Path) -> str:
+    """The list of what the user ignores everywhere: it is only data, unlike the rest of a configuration."""
+    home = Path(os.environ.get("HOME") or "/nonexistent")
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git"
+    named = [str(folder / "ignore")]
+    if _mentions(home / ".gitconfig", b"excludesfile") or _mentions(folder / "config", b"excludesfile"):
+        named += _own_values(root, "core.excludesFile")
+    file = Path(named[-1])
+    return str(file) if file.is_absolute() and file.is_file() else os.devnull
+
+
+def _mentions(file: Path, word: bytes) -> bool:
+    try:
+        return file.is_file() and word in file.read_bytes().lower()
+    except OSError:  # not readable: as if it were not there
+        return False
 
 
 @cache

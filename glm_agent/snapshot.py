@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from pathlib import Path
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePath
 
 from . import git
 from .errors import RepositoryError
@@ -25,13 +27,17 @@ _BY_PRODUCTS = (
 )
 # What decides how a file becomes a blob, and is only data.
 _CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eol)|extensions\.objectformat)$"
+_BIG = 32 * 1024 * 1024  # bytes of an untracked file: data, and nothing for a patch
+_SECONDS = 300.0  # for looking at the whole work tree
+_IGNORE_FILES = ":(top,glob)**/.gitignore"
 _KINDS = {b"A": "create", b"D": "delete", b"R": "rename"}
 
 
 class Snapshot:
     """Takes trees of the work tree at `root`, kept in `folder`, and compares them.
 
-    `problems` says what the last tree is without: files that cannot be read, repositories inside this one.
+    `problems` says what the last tree is without: files that cannot be read or are very large, repositories
+    inside this one. What is ignored is judged by the rules of the first tree, whatever they become.
     Raises RepositoryError where git cannot read the repository.
     """
 
@@ -39,6 +45,9 @@ class Snapshot:
         self._root = root
         self._own = folder / "git"
         self.problems: list[str] = []
+        self._first = ""  # tree
+        self._first_at = 0  # nanoseconds
+        self._completed: set[str] = set()
         where = places(root)
         self._env = {
             "GIT_DIR": str(self._own),
@@ -52,19 +61,54 @@ class Snapshot:
             _copy_state(root, where, self._own)
             self._prepare_index()
             prepared.touch()
+        self._absent = [path for state, path in self._notable() if state[:1] in b"Ss"]  # of a sparse checkout
 
-    def take(self) -> str:
-        """The id of a tree of everything there is now: untracked files too, ignored ones and `.git` not."""
+    def take(self, also: Collection[str] = ()) -> str:
+        """The id of a tree of everything there is now: untracked files too, ignored ones and `.git` not.
+
+        The paths `also` count even if they are ignored.
+        """
         self.problems = []
-        (self._own / "index.lock").unlink(missing_ok=True)  # of a git that was killed: only we write here
-        self._exclude_repositories()
+        self._first_at = self._first_at or time.time_ns()
+        self._clear()
         try:
-            self._git("add", "--all", "--ignore-errors")
-        except git.GitError as error:
-            if error.exit_code != 1:
-                raise
-            self.problems.append(str(error))
-        return self._git("write-tree", "--missing-ok").decode().strip()
+            self._see_present()
+            self._add(self._exclude_untracked())
+            named = self._add_named({*also, *self._completed})
+            tree = self._write_tree()
+            if self._first and self._git("diff-tree", "-r", self._first, tree, "--", _IGNORE_FILES):
+                self._judge_as_at_first(tree, named)
+                tree = self._write_tree()
+        except BaseException:
+            self._clear()
+            raise
+        self._first = self._first or tree
+        return tree
+
+    def complete(self, tree: str, paths: Collection[str]) -> str:
+        """`tree` with those files at `paths` which it is without, but which were there as they are now.
+
+        That is what was ignored when the first tree was taken, and has not been changed since.
+        """
+        old = [os.fsencode(path) for path in paths if self._is_as_at_first(path)]
+        lacking = [path for path in old if not self._git("ls-tree", tree, "--", _literal(path))]
+        if not lacking:
+            return tree
+        self._completed.update(map(os.fsdecode, lacking))
+        return self._edited(tree, "--add", lacking)
+
+    def carry(self, base: str, before: str, after: str) -> str:
+        """`base` with what changed from `before` to `after`, but not from `base` to `before` already."""
+        ours = {path for path, _ in self._differences(base, before)}
+        others = [
+            entry + b"\t" + path for path, entry in self._differences(before, after) if path not in ours
+        ]
+        return self._edited(base, "--index-info", others) if others else base
+
+    def is_elsewhere(self, path: str) -> bool:
+        """Whether `path` lies in a repository inside this one, of which no tree here can tell."""
+        folders = list(PurePath(path).parents)[:-1]
+        return any(os.path.lexists(self._root / folder / ".git") for folder in folders)
 
     def diff(self, before: str, after: str) -> bytes:
         """From one tree to the other as `git apply` takes it: any bytes, renames found, binaries whole."""
@@ -86,42 +130,169 @@ class Snapshot:
 
     def _prepare_index(self) -> None:
         """Forget what would hide changes, and submodules: they are not ours to look into."""
-        assumed: list[bytes] = []
-        skipped: list[bytes] = []
         links: list[bytes] = []
-        for entry in self._git("ls-files", "-v", "--stage", "-z").split(b"\0"):
-            if entry.startswith((b"H 1006", b"H 1007", b"H 12")) or not entry:
-                continue
-            state, _, path = entry.partition(b"\t")
+        assumed: list[bytes] = []
+        for state, path in self._notable():
             if state[2:8] == b"160000":
                 links.append(path)
-                continue
-            if state[:1].islower():
+            elif state[:1].islower():
                 assumed.append(path)
-            if state[:1] in b"Ss" and os.path.lexists(os.fsencode(self._root) + b"/" + path):
-                skipped.append(path)
         self._update_index("--no-assume-unchanged", assumed)
-        self._update_index("--no-skip-worktree", skipped)
         self._update_index("--force-remove", links)
         self._exclude(links)
 
-    def _update_index(self, option: str, paths: list[bytes]) -> None:
+    def _notable(self) -> Iterator[tuple[bytes, bytes]]:
+        """State and path of the entries of the index that are no plain files as git expects them."""
+        for entry in self._git("ls-files", "-v", "--stage", "-z").split(b"\0"):
+            if entry and not entry.startswith((b"H 1006", b"H 1007", b"H 12")):
+                state, _, path = entry.partition(b"\t")
+                yield state, path
+
+    def _see_present(self) -> None:
+        """What a sparse checkout leaves out, but is there, counts like any other file."""
+        present = {path for path in self._absent if os.path.lexists(self._place(path))}
+        self._update_index("--no-skip-worktree", list(present))
+        self._absent = [path for path in self._absent if path not in present]
+
+    def _place(self, path: bytes) -> bytes:
+        return os.fsencode(self._root) + b"/" + path
+
+    def _update_index(self, option: str, paths: Collection[bytes]) -> None:
         if paths:
             self._git("update-index", option, "-z", "--stdin", stdin=b"\0".join(paths))
 
-    def _exclude_repositories(self) -> None:
-        """A repository inside this one stops `git add` if it has no commit, and else becomes a submodule."""
-        untracked = self._git("ls-files", "--others", "--exclude-standard", "-z").split(b"\0")
+    def _exclude_untracked(self) -> list[bytes]:
+        """Files that are too large; and repositories, which are excluded from here on.
+
+        A repository inside this one stops `git add` if it has no commit, and else becomes a submodule.
+        """
+        untracked = self._list("ls-files", "--others", "--exclude-standard")
         inner = [path.removesuffix(b"/") for path in untracked if path.endswith(b"/")]
         self._exclude(inner)
         self.problems += [f"{os.fsdecode(path)} is a repository of its own: left out" for path in inner]
+        big = [path for path in untracked if self._is_big(path)]
+        limit = f"{_BIG >> 20} MiB and is not tracked: left out"
+        self.problems += [f"{os.fsdecode(path)} has more than {limit}" for path in big]
+        return big
+
+    def _is_big(self, path: bytes) -> bool:
+        try:
+            status = os.lstat(self._place(path))
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size > _BIG
 
     def _exclude(self, paths: list[bytes]) -> None:
         with (self._own / "info" / "exclude").open("ab") as file:
             file.writelines(_pattern(path) for path in paths)
 
-    def _git(self, *args: str, stdin: bytes = b"") -> bytes:
-        return git.run(self._root, *args, stdin=stdin, env=self._env)
+    def _add(self, without: list[bytes]) -> None:
+        options = ["--pathspec-from-file=-", "--pathspec-file-nul"] if without else []
+        specs = [b".", *(b":(exclude,literal)" + path for path in without)]
+        try:
+            self._git("add", "--all", "--ignore-errors", *options, stdin=b"\0".join(specs))
+        except git.GitError as error:
+            if error.exit_code != 1:
+                raise
+            self.problems.append(str(error))
+
+    def _add_named(self, paths: Collection[str]) -> list[bytes]:
+        """Takes `paths`, ignored or not; those that no tree can tell of are problems."""
+        for path in filter(self.is_elsewhere, sorted(paths)):
+            self.problems.append(f"{path} is in a repository of its own, of which no diff here can tell")
+        named = [os.fsencode(path) for path in sorted(paths) if self._is_own_file(path)]
+        self._update_index_for(named)
+        return named
+
+    def _is_own_file(self, path: str) -> bool:
+        """Whether git takes `path` for a file of this repository, there or gone."""
+        place = self._root / path
+        linked = any((self._root / folder).is_symlink() for folder in PurePath(path).parents)
+        is_folder = place.is_dir() and not place.is_symlink()
+        return not (linked or is_folder or self.is_elsewhere(path))
+
+    def _update_index_for(self, paths: list[bytes]) -> None:
+        if paths:
+            options = ("--add", "--remove", "--replace")
+            self._git("update-index", *options, "-z", "--stdin", stdin=b"\0".join(paths))
+
+    def _judge_as_at_first(self, tree: str, named: list[bytes]) -> None:
+        """Put right what ignore files say that have changed since the first tree."""
+        hidden = self._list("ls-files", "--others", "--ignored", "--exclude-standard")
+        caches = tuple(path.removesuffix(b".gitignore") for path in hidden if self._hides_all(path))
+        hidden = [path for path in hidden if not path.startswith(caches) and not path.endswith(b"/")]
+        hidden = [path for path in hidden if not self._is_big(path)]
+        shown = self._list("diff-tree", "-r", "--name-only", "--diff-filter=A", self._first, tree)
+        ignored = self._ignored_at_first([*hidden, *shown])
+        self._update_index("--add", [path for path in hidden if path not in ignored])
+        self._update_index(
+            "--force-remove", [path for path in shown if path in ignored and path not in named]
+        )
+
+    def _hides_all(self, path: bytes) -> bool:
+        """Whether this is the new `.gitignore` of a directory that ignores itself, as caches do."""
+        place = Path(os.fsdecode(self._place(path)))
+        if place.name != ".gitignore" or place.parent == self._root or self._is_big(path):
+            return False
+        return _rules(place) == [b"*"]
+
+    def _ignored_at_first(self, paths: list[bytes]) -> set[bytes]:
+        """Those of `paths` that the ignore files of the first tree mean, which are laid out by themselves."""
+        folder = self._own / "ignore-files"
+        folder.mkdir(exist_ok=True)
+        env = {"GIT_INDEX_FILE": str(self._own / "ignore-index"), "GIT_WORK_TREE": str(folder)}
+        self._git("read-tree", self._first, env=env)
+        files = self._git("ls-files", "-z", "--", _IGNORE_FILES, env=env)
+        self._git("checkout-index", "--force", "-z", "--stdin", stdin=files, env=env)
+        asked = b"\0".join(paths)
+        found = self._git("check-ignore", "--no-index", "-z", "--stdin", stdin=asked, env=env, ok=(0, 1))
+        return set(found.split(b"\0"))
+
+    def _is_as_at_first(self, path: str) -> bool:
+        try:
+            changed = (self._root / path).lstat().st_ctime_ns
+        except (OSError, ValueError):
+            return False
+        return changed < self._first_at and self._is_own_file(path)
+
+    def _differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes]]:
+        """Each path that differs, with mode and blob as they are in `after`; mode 0 where it is not there."""
+        fields = iter(self._list("diff-tree", "-r", "--raw", "--no-renames", before, after))
+        for field in fields:
+            _, mode, _, blob, _ = field.split(b" ")
+            yield next(fields), mode + b" " + blob
+
+    def _edited(self, tree: str, option: str, lines: list[bytes]) -> str:
+        """`tree` after `git update-index OPTION` with `lines`, without a look at our own index."""
+        env = {"GIT_INDEX_FILE": str(self._own / "other-index")}
+        self._git("read-tree", tree, env=env)
+        stdin = b"".join(line + b"\0" for line in lines)
+        words = ("-z", option) if option == "--index-info" else (option, "-z", "--stdin")
+        self._git("update-index", *words, stdin=stdin, env=env)
+        return self._write_tree(env)
+
+    def _write_tree(self, env: Mapping[str, str] | None = None) -> str:
+        return self._git("write-tree", "--missing-ok", env=env).decode().strip()
+
+    def _clear(self) -> None:
+        """Away with what a git that was killed left half-done: only we write here."""
+        objects = Path(self._env["GIT_OBJECT_DIRECTORY"])
+        for left in (*self._own.glob("*.lock"), *objects.glob("*/tmp_*"), *objects.glob("tmp_*")):
+            left.unlink(missing_ok=True)
+
+    def _list(self, *args: str) -> list[bytes]:
+        """What a git command lists that ends each name with NUL."""
+        return self._git(args[0], "-z", *args[1:]).split(b"\0")[:-1]
+
+    def _git(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        ok: tuple[int, ...] = (0,),
+    ) -> bytes:
+        known = {**self._env, **(env or {})}
+        return git.run(self._root, *args, stdin=stdin, env=known, ok=ok, timeout=_SECONDS)
 
 
 def _copy_state(root: Path, where: Places, own: Path) -> None:
@@ -154,6 +325,15 @@ def _content(path: Path) -> bytes:
     return path.read_bytes() if _is_file(path) else b""
 
 
+def _rules(path: Path) -> list[bytes]:
+    """The lines of an ignore file that say something; none of one that cannot be read."""
+    try:
+        lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    except OSError:
+        return []
+    return [line for line in map(bytes.strip, lines) if line and not line.startswith(b"#")]
+
+
 def _is_file(path: Path) -> bool:
     """Raises RepositoryError for what is there, but not a regular file: a FIFO would never end."""
     try:
@@ -169,6 +349,10 @@ def _quoted(path: Path) -> str:
     """As an entry of a list that is separated by colons."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{text}"'
+
+
+def _literal(path: bytes) -> str:
+    return f":(literal){os.fsdecode(path)}"
 
 
 def _pattern(path: bytes) -> bytes:

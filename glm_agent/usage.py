@@ -7,6 +7,8 @@ from typing import NamedTuple
 from .shape import mapping
 from .types import Json
 
+_MOST = 2**53  # tokens: more is no count, and no number of every JSON parser
+
 
 class Price(NamedTuple):
     """US dollars per million tokens, and the month the row was checked."""
@@ -31,7 +33,7 @@ def normalise(raw: Json) -> Json:
 
 def add(total: Json, part: Json) -> Json:
     """The sum of two normalised usages."""
-    return {name: total.get(name, 0) + count for name, count in part.items()}
+    return {name: min(total.get(name, 0) + count, _MOST) for name, count in part.items()}
 
 
 def cost(usage: Json, price: Price) -> float:
@@ -47,4 +49,4 @@ def cost(usage: Json, price: Price) -> float:
 def _count(raw: object, *path: str) -> int:
     for name in path:
         raw = mapping(raw).get(name)
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else 0
+    return min(raw, _MOST) if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else 0

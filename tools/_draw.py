@@ -34,7 +34,7 @@ def main() -> None:
 
 def draw(session: Path) -> str:
     console = Console(record=True, file=StringIO(), width=100)
-    look = Look(colour=True, redact=lambda line: line.replace(sys.executable, "python3"))
+    look = Look(colour=True, redact=_shorten)
     view = Live(console, markdown(console), look)
     for event in events(session):
         view(event)
@@ -42,6 +42,10 @@ def draw(session: Path) -> str:
     svg = console.export_svg(title="glm-agent demo")
     # the reader's own monospace font will do: nothing is fetched to show a picture
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+
+
+def _shorten(line: str) -> str:
+    return line.replace(sys.executable, "python3")
 
 
 def events(session: Path) -> Iterator[types.Event]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -14,9 +14,11 @@ from ..dialects import providers
 from ..errors import AgentError, Cancelled
 from ..git import find_root
 from ..redact import Redactor
-from ..render import View, Wanted, choose
+from ..render import View, Wanted, choose, discard, expendable, writer
+from ..render.sanitize import clean
 from ..settings import Settings
-from ..types import Event
+from ..types import Event, Finished, Started
+from . import artefacts
 from .signals import TIME_IS_UP, Signals
 from .tally import Tally
 
@@ -36,11 +38,13 @@ class Stage:
         self.root = root
         self.tally = Tally()
         self.signals = Signals()
+        self.cancel = threading.Event()  # set when whatever runs must end
         self.redact = Redactor(_keys(settings.environment))
         self.views = _views(settings, self.redact)
         self.first: list[Sink] = []
         self.endings: list[Callable[[], None]] = []
         self.closers: list[Callable[[], None]] = []
+        self._has_begun = False
 
     @property
     def top(self) -> Path:
@@ -51,6 +55,8 @@ class Stage:
         """Each event to every sink before the next is made: the journal has it before anything acts."""
         with closing(events):
             for event in events:
+                if isinstance(event, Started):
+                    self._begin()
                 self.show(event)
 
     def show(self, event: Event) -> None:
@@ -60,20 +66,31 @@ class Stage:
 
     def finish(self) -> int:
         """The exit code, once the result is made and shown."""
+        if not self._has_begun:
+            self.guard(self._refuse)
         while self.endings:
             self.guard(self.endings.pop(0))
         self.signals.close()
-        finished = self.tally.finish()
-        for sink in self.first:
-            with suppress(AgentError):  # a full disk has been reported already
-                sink(finished)
-        for view in self.views:
-            view(finished)
+        finished = self._made()
+        for view in reversed(self.views):  # the machine's last: what is in its result holds
+            try:
+                view(finished)
+            except AgentError as error:
+                self._complain(error)
+                self.tally.fail(error)
+                finished = self._made()
+            except BrokenPipeError:
+                raise  # conduct's
+            except Exception as error:  # noqa: BLE001 - how the result looks does not change what it is
+                self._complain(f"internal error: {type(error).__name__}: {error}")
+                if view is self.views[0] and self.settings.output_format != "text":
+                    self._crashed(error)  # but there is none
+                    finished = self._made()
         return finished.result.exit_code
 
     def abandon(self) -> int:
         """The exit code when the reader of stdout is gone: the same end, with nobody to tell."""
-        discard_stdout()
+        discard(sys.stdout)
         self.views = []
         self.tally.signum = signal.SIGPIPE
         self.tally.note("error_cancelled", "stdout was closed by its reader")
@@ -84,6 +101,28 @@ class Stage:
         for closer in (*(view.close for view in self.views), *self.closers):
             with suppress(OSError):
                 closer()
+
+    def _begin(self) -> None:
+        """The files that the run will write do not show what an earlier one wrote."""
+        self._has_begun = True
+        artefacts.empty(self.settings)
+
+    def _refuse(self) -> None:
+        """A command that made no sense leaves all files alone; any other is a run that wrote nothing."""
+        if "error_usage" in self.tally.subtypes:
+            self.endings.clear()
+        else:
+            artefacts.empty(self.settings)
+
+    def _made(self) -> Finished:
+        finished = self.tally.finish()
+        for sink in self.first:
+            with suppress(AgentError):  # a full disk has been reported already
+                sink(finished)
+        return finished
+
+    def _complain(self, problem: object) -> None:
+        writer(expendable(sys.stderr))(self.redact(clean(f"glm-agent: {problem}")) + "\n")
 
     def guard(self, work: Callable[[], None]) -> None:
         """Runs `work`; an error becomes part of the result."""
@@ -127,14 +166,14 @@ def conduct(
 ) -> int:
     """The exit code of the command whose events `events_of` yields; `start` replaces the environment."""
     given = {name: value for name, value in flags.items() if name != "cd"}
-    problem: AgentError | None = None
+    problem: Exception | None = None
     root: Path | None = None
     folder = Path()
     try:
         folder = config.working_folder(flags.get("cd"), start)
         root = find_root(folder)
         settings = config.load(given, folder, root, start)
-    except AgentError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a result
         problem = error
         settings = config.fallback(given, start)
     stage = Stage(settings, folder, root)
@@ -148,14 +187,7 @@ def conduct(
             stage.close()
 
 
-def discard_stdout() -> None:
-    """What is still to be written goes nowhere; or else the interpreter complains at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _perform(
-    stage: Stage, problem: AgentError | None, events_of: Callable[[Stage], Generator[Event]]
-) -> None:
+def _perform(stage: Stage, problem: Exception | None, events_of: Callable[[Stage], Generator[Event]]) -> None:
     if problem:
         raise problem
     stage.play(events_of(stage))
@@ -171,4 +203,6 @@ def _views(settings: Settings, redact: Redactor) -> list[View]:
 
 def _keys(environment: Mapping[str, str]) -> list[str]:
     names = {name for row in providers().values() for name in row.key_env} | {config.KEY}
-    return [key for name in names if (key := environment.get(name, "").strip())]
+    # a word of our own format is no secret, and a line without it would be no line of that format
+    ours = (Path(__file__).parents[1] / "schemas" / "events.json").read_text("utf-8")
+    return [key for name in names if (key := environment.get(name, "").strip()) and key not in ours]

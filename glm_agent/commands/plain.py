@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .. import outcome
 from ..errors import AgentError
-from ..render import writer
+from ..render import discard, expendable, writer
 from ..render.sanitize import clean
-from .conduct import discard_stdout
 
 
 def print_text(work: Callable[[], str]) -> int:
     """Prints what `work` returns; the exit code."""
-    out, err = writer(sys.stdout), writer(sys.stderr)
+    out, err = writer(sys.stdout), writer(expendable(sys.stderr))
     try:
         out(work())
     except AgentError as error:
         err(clean(f"glm-agent: {error}") + "\n")
         return outcome.decide([error.subtype]).exit_code
     except BrokenPipeError:
-        discard_stdout()
+        discard(sys.stdout)
         return outcome.STDOUT_CLOSED
     return outcome.SUCCESS.exit_code
 

@@ -1,10 +1,14 @@
-"""Signals become an exception in the main thread: the first one ends the run in order, the second at once."""
+"""Signals become an exception in the main thread: the first one ends the run in order.
+
+A second one hurries what still runs; a third, or one that comes a second later, ends the program at once.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +17,7 @@ from .. import process
 from ..errors import Cancelled
 
 TIME_IS_UP = signal.SIGALRM
+_PATIENCE = 1.0  # seconds after the first signal in which the second only hurries
 _FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -22,6 +27,7 @@ class Signals:
     def __init__(self) -> None:
         self._deferred = False
         self._pending: int | None = None
+        self._came: list[float] = []  # when each signal from outside came
         self._ending = False
 
     @contextmanager
@@ -57,14 +63,22 @@ class Signals:
         self._deferred = self._ending = True
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if signum == TIME_IS_UP and self._ending:
-            return
-        if self._pending not in (None, TIME_IS_UP):
+        if signum == TIME_IS_UP:
+            if self._ending or self._pending is not None:
+                return
+        elif self._hurries():
             process.kill_all()
-            os._exit(128 + signum)
+            if len(self._came) > 2 or self._came[-1] - self._came[0] > _PATIENCE:
+                os._exit(128 + signum)
+            return
         self._pending = signum
         if not self._deferred and not self._ending:
             self._raise(signum)
+
+    def _hurries(self) -> bool:
+        """Notes that a signal came, and whether it is not the first."""
+        self._came.append(time.monotonic())
+        return len(self._came) > 1
 
     def _raise(self, signum: int) -> None:
         self._ending = True

@@ -6,7 +6,7 @@ import os
 import select
 import stat
 import sys
-from pathlib import Path
+from errno import EAGAIN
 from typing import Literal, NamedTuple
 
 from ..errors import UsageError
@@ -34,10 +34,7 @@ def read(argument: str | None, prompt_file: str | None, stdin: bool | None) -> T
         return Task(_checked(_drain(), "stdin"), "read")
     words = argument or ""
     if prompt_file is not None:
-        try:
-            words = _checked(Path(prompt_file).read_bytes(), f"--prompt-file {prompt_file}")
-        except OSError as error:
-            raise UsageError(f"--prompt-file {prompt_file}: {error.strerror}") from error
+        words = _checked(_file(prompt_file), f"--prompt-file {prompt_file}")
     words = _checked(os.fsencode(words), "the task")
     use, piped = _standard_input(stdin)
     if words.strip() and piped.strip():
@@ -65,6 +62,29 @@ def _look() -> Use:
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return "none"
     return "read" if select.select([0], [], [], _PATIENCE)[0] else "skipped"
+
+
+def _file(name: str) -> bytes:
+    """The file; of a pipe, what comes without a pause. Never waits for a writer, nor for an end."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            return _all(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UsageError(f"--prompt-file {name}: {error.strerror}") from error
+
+
+def _all(descriptor: int) -> bytes:
+    data = b""
+    while len(data) <= _MOST:
+        if not select.select([descriptor], [], [], _PATIENCE)[0]:
+            raise BlockingIOError(EAGAIN, "no regular file, and without data for too long; use - and a pipe")
+        if not (more := os.read(descriptor, _MOST + 1 - len(data))):
+            break
+        data += more
+    return data
 
 
 def _drain() -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TextIO, cast
 
+from ..errors import AgentError
 from ..types import Event
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ def choose(
     """The views of a run: one writes to `out`, and only one; what is for people goes to `err`."""
     from .plain import Look, Plain
 
+    if out is err:
+        out = expendable(err)
+    err = expendable(err)
     look = Look(wanted.level, _colour(wanted, err, environ), redact)
     if wanted.format != "text":
         from .jsonl import JsonLines
@@ -53,17 +58,63 @@ def choose(
 
 
 def writer(stream: TextIO) -> Callable[[str], None]:
-    """Writes and flushes; what the stream's encoding lacks is escaped, so that no text can end a run."""
+    """Writes and flushes; what the stream's encoding lacks is escaped, so that no text can end a run.
+
+    Raises BrokenPipeError if the reader is gone, AgentError, once, if the stream cannot take any more.
+    """
 
     def write(text: str) -> None:
         try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            encoding = stream.encoding or "ascii"
-            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
+            _write(stream, text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard(stream)
+            raise AgentError(f"cannot write the output: {error.strerror}") from error
 
     return write
+
+
+def expendable(stream: TextIO) -> TextIO:
+    """The stream, but what it cannot take is lost without a word: stderr never decides how a run ends."""
+    return cast("TextIO", _Expendable(stream))
+
+
+def discard(stream: TextIO) -> None:
+    """From here on what is written goes nowhere, what is in its buffer too."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+class _Expendable:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            discard(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            discard(self._stream)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def _live(look: Look, out: TextIO, err: TextIO, price: Price | None) -> View:

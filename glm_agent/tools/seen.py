@@ -5,6 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 from hashlib import sha256
+from threading import Thread
+from typing import NamedTuple
+from weakref import WeakSet
+
+
+class _View(NamedTuple):
+    """What was shown, and who ran beside it: neighbours of one turn, whose answers may stand above it."""
+
+    digest: bytes
+    beside: WeakSet[Thread]
 
 
 class Seen:
@@ -13,7 +23,7 @@ class Seen:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._contents: dict[str, bytes] = {}
-        self._views: dict[tuple[str, Hashable], bytes] = {}
+        self._views: dict[tuple[str, Hashable], _View] = {}
 
     def note(self, path: str, text: str) -> None:
         """The model knows that `path` holds `text`: it read it, or wrote it."""
@@ -30,12 +40,17 @@ class Seen:
             return self._contents.get(path) == _digest(text)
 
     def repeated(self, path: str, text: str, view: Hashable) -> bool:
-        """Whether this `view` of this very `text` was shown before; from now on it was."""
-        digest = _digest(text)
+        """Whether this `view` of this very `text` was shown before, by a call that came earlier in the
+        model's order; from now on it was. Calls run in threads that are started in that order.
+        """
+        digest, me = _digest(text), threading.current_thread()
         with self._lock:
             before = self._views.get((path, view))
-            self._views[path, view] = digest
-            return before == digest
+            if before and before.digest == digest and me not in before.beside:
+                return True
+            beside = WeakSet(thread for thread in threading.enumerate() if thread is not me)
+            self._views[path, view] = _View(digest, beside)
+            return False
 
     def forget(self) -> None:
         """Earlier bodies have left the request: show views again. What the model knows stays known."""

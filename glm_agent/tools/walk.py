@@ -13,6 +13,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 _BINARY = 8192  # first bytes in which a NUL means binary
@@ -21,7 +22,10 @@ _EXPANDED = 64
 
 
 def names(root: str, start: str) -> Iterator[str]:
-    """The regular files at or beneath `start`, relative to `root`, by name; links and `.git` are left out."""
+    """The regular files at or beneath `start`, relative to `root`, by name.
+
+    Left out: links, `.git`, and what is in a directory that ignores itself.
+    """
     top = "" if start == "." else start
     if top and stat.S_ISREG(Path(root, top).lstat().st_mode):
         yield top
@@ -99,6 +103,8 @@ def _children(root: str, folder: str) -> tuple[list[str], list[str]]:
         entries = sorted(os.scandir(Path(root, folder)), key=lambda entry: entry.name)
     except OSError:  # not ours to read: no file of it can be shown
         return files, folders
+    if folder and any(entry.name == ".gitignore" and _ignores_all(Path(entry.path)) for entry in entries):
+        return files, folders
     for entry in entries:
         path = f"{folder}/{entry.name}" if folder else entry.name
         if entry.is_file(follow_symlinks=False):
@@ -106,6 +112,12 @@ def _children(root: str, folder: str) -> tuple[list[str], list[str]]:
         elif entry.is_dir(follow_symlinks=False) and entry.name != ".git":
             folders.append(path)
     return files, folders
+
+
+def _ignores_all(path: Path) -> bool:
+    """Whether this is the `.gitignore` of a directory that is nobody's source: a cache, or what we keep."""
+    lines = [line.strip() for _, line in islice(_lines(path), 10)]
+    return [line for line in lines if line and not line.startswith(b"#")] == [b"*"]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
