@@ -42,10 +42,10 @@ class Agent:
                 return
             results = yield from self._run_tools(turn.calls)
             results[-1].content += self._landing_note()
-            for result in results:
-                yield _say(history, result)
-            if self.calls >= self.max_tool_calls:
-                yield Stopped("max_tool_calls", self.turns)
+            yield from (_say(history, result) for result in results)
+            final = any("final" in result.details for result in results)
+            if final or self.calls >= self.max_tool_calls:
+                yield Stopped("done" if final else "max_tool_calls", self.turns)
                 return
         yield Stopped("max_turns", self.turns)
 

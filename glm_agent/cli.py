@@ -9,13 +9,14 @@ import typer
 
 from . import options as o
 from . import outcome
-from .render import writer
+from .render import expendable, writer
 from .render.sanitize import clean
 
 app = typer.Typer(
     name="glm-agent",
     help="A coding agent for GLM models whose outcome can be trusted.",
-    epilog="Every option --some-name can be set as GLM_AGENT_SOME_NAME. --version prints the version.",
+    epilog="Every option --some-name of fix and ask can be set as GLM_AGENT_SOME_NAME. "
+    "--version prints the version.",
     rich_markup_mode=None,  # rich is not loaded for help
     pretty_exceptions_enable=False,
 )
@@ -33,8 +34,12 @@ def main(words: list[str]) -> int:
     except _Misuse as error:
         command = getattr(error.ctx, "command_path", "glm-agent")
         said = " ".join(error.format_message().split()).rstrip(".")
-        writer(sys.stderr)(clean(f"glm-agent: {said}; see `{command} --help`") + "\n")
+        writer(expendable(sys.stderr))(clean(f"glm-agent: {said}; see `{command} --help`") + "\n")
         return outcome.decide(["error_usage"]).exit_code
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # taken for an ordinary failure by the library
+            raise end.__context__ from None
+        raise
     return code if isinstance(code, int) else 0
 
 
@@ -64,6 +69,7 @@ def fix(
     json: o.Json = False,
     include_partial_messages: o.Partial = None,
     output_last_message: o.LastMessage = None,
+    json_schema: o.JsonSchema = None,
     agents_md: o.AgentsMd = None,
     append_system_prompt: o.AppendSystemPrompt = None,
     bare: o.Bare = None,
@@ -101,6 +107,7 @@ def ask(
     json: o.Json = False,
     include_partial_messages: o.Partial = None,
     output_last_message: o.LastMessage = None,
+    json_schema: o.JsonSchema = None,
     agents_md: o.AgentsMd = None,
     append_system_prompt: o.AppendSystemPrompt = None,
     bare: o.Bare = None,

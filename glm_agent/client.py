@@ -1,4 +1,4 @@
-"""One turn that counts: encode, send, decode, judge, and ask again where that can help.
+"""One turn that counts: encode, send, decode, mend, judge, and ask again where that can help.
 
 A turn counts only if its stream is whole. Nothing of a turn that does not is ever executed or remembered.
 """
@@ -6,104 +6,187 @@ A turn counts only if its stream is whole. Nothing of a turn that does not is ev
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import sse
+from .context import Fitter
 from .dialects import Dialect, encode, near_models
 from .errors import AgentError, BudgetError, ProviderError
 from .model import Turn, read_turn
-from .retry import MAX_TRIES, MAX_WAIT, Failure, classify, delay, final
-from .types import Assistant, Delta, Discarded, Json, Message, Retrying
+from .parameters import refused_parameter, without
+from .recover import Fits, recover
+from .retry import Failure, Patience, classify, delay, final, refusal
+from .slots import Slot, Slots
+from .types import Assistant, Delta, Discarded, Json, Message, Notice, Retrying
 
 _MAX_DISCARDS = 2  # broken or empty turns in a row that are asked again
 _MORE_TOKENS = 2  # factor for the one retry of a reply that was cut at its limit
 _CUT = "the reply was cut at its token limit"
+_TOO_LONG = "the conversation no longer fits the model's context window"
+_FILTERED = "the provider's content filter stopped the answer"
 
-_HOPELESS = {  # by finish_reason: asking again cannot help
-    "sensitive": (AgentError, "the provider's content filter stopped the answer"),
-    "content_filter": (AgentError, "the provider's content filter stopped the answer"),
-    "model_context_window_exceeded": (
-        BudgetError,
-        "the conversation no longer fits the model's context window",
-    ),
-}
 _FLAWS = {  # by finish_reason
     "": "the stream ended without a finish_reason",
     "length": _CUT,
-    **{
-        finish: f"the provider broke off with finish_reason {finish}"
-        for finish in ("network_error", "error", *_HOPELESS)
-    },
+    "model_context_window_exceeded": _TOO_LONG,
+    "sensitive": _FILTERED,
+    "content_filter": _FILTERED,
+    "network_error": "the provider broke off with finish_reason network_error",
+    "error": "the provider broke off with finish_reason error",
 }
 
-Step = Delta | Retrying | Discarded
+Step = Delta | Retrying | Discarded | Notice
+
+
+class _Verdict(NamedTuple):
+    """The turn as it was meant; `flaw` says why it does not count."""
+
+    message: Assistant
+    notes: list[str]
+    flaw: str | None
 
 
 @dataclass(slots=True)
 class Client:
-    """Asks one model. `send` gives an answer's bytes and raises Failure; `seconds` is time spent asking."""
+    """Asks one model. `send` gives an answer's bytes and raises Failure; `seconds` is time spent asking.
+
+    What the host turns out to refuse is remembered here for the session.
+    """
 
     dialect: Dialect
     host: str
     send: Callable[[Json], Iterable[bytes]]
+    fitter: Fitter
+    slots: Slots = field(default_factory=lambda: Slots(None, 0))
+    fits: Fits | None = None  # which arguments of a call that was written as text will do
     may_raise_limit: bool = True
     sleep: Callable[[float], None] = time.sleep
     seconds: float = 0.0
 
     def complete(self, history: list[Message]) -> Generator[Step, None, Assistant]:
         """The next turn. Raises AgentError if there is no whole one to be had."""
+        yield from self._sum_up(history)
         limit: int | None = None
         discards = 0
         while True:
             turn = yield from self._ask(history, limit)
-            if (flaw := _flaw(turn)) is None:
-                return _settle(turn.message, history)
+            message, notes, flaw = self._judge(turn)
+            yield from (Notice(f"{self.host}: {note}") for note in notes)
+            if flaw is None:
+                return _settle(message, history)
             yield Discarded(flaw, turn.message)
-            if not turn.faults and turn.message.finish in _HOPELESS:
-                error, text = _HOPELESS[turn.message.finish]
-                raise error(f"{self.host}: {text}")
             if flaw == _CUT:
                 limit = self._more_tokens(limit)
-                continue
-            discards += 1
-            if discards > _MAX_DISCARDS:
-                raise ProviderError(
-                    f"{self.host}: {discards} answers in a row were unusable, the last: {flaw}"
-                )
-            yield from self._wait(discards, Failure(flaw))
+            elif flaw == _TOO_LONG:
+                self._shorten(BudgetError(f"{self.host}: {flaw}; split the task"))
+            elif flaw == _FILTERED:
+                raise AgentError(f"{self.host}: {flaw}")
+            else:
+                discards += 1
+                if discards > _MAX_DISCARDS:
+                    text = f"{discards} answers in a row were unusable, the last: {flaw}"
+                    raise ProviderError(f"{self.host}: {text}")
+                yield from self._wait(discards, delay(discards), Failure(flaw))
 
-    def _ask(self, history: list[Message], limit: int | None) -> Generator[Step, None, Turn]:
+    def _sum_up(self, history: Sequence[Message]) -> Generator[Step]:
+        """Before a conversation outgrows the window, the model tells what matters of it."""
+        self.fitter.fit(history)
+        request = self.fitter.summary_request()
+        if request is None:
+            return
+        turn = yield from _quietly(self._ask(request, None, fitted=True))
+        yield Discarded("the conversation was summed up", turn.message)
+        flawed = turn.faults or turn.message.finish in _FLAWS or turn.message.calls
+        self.fitter.summarised("" if flawed else turn.message.text)
+
+    def _ask(
+        self, history: Sequence[Message], limit: int | None, *, fitted: bool = False
+    ) -> Generator[Step, None, Turn]:
         """A decoded stream, whole or not. Raises AgentError if none can be had."""
-        body = encode(history, self.dialect, limit)
-        attempt = 1
+        patience = Patience()
         while True:
-            started = time.monotonic()
-            failures: list[Failure] = []
-            try:
-                with closing(_until_failure(self.send(body), failures)) as answer:
-                    turn = yield from read_turn(sse.read(answer))
-            finally:
-                self.seconds += time.monotonic() - started
-            failure = failures[0] if failures else _error_frame(turn)
+            body = encode(history if fitted else self.fitter.fit(history), self.dialect, limit)
+            turn, failure = yield from self._try(body)
             if failure is None:
                 return turn
             if turn.message != Assistant():
                 yield Discarded(failure.message, turn.message)
-            self._check_hope(failure, attempt)
-            yield from self._wait(attempt, failure)
-            attempt += 1
+            yield from self._mend(failure, patience, body)
 
-    def _check_hope(self, failure: Failure, attempt: int) -> None:
-        """Raises AgentError if asking again is no use."""
-        wanted = failure.retry_after or 0.0
-        if classify(failure).again and attempt < MAX_TRIES and wanted <= MAX_WAIT:
+    def _try(self, body: Json) -> Generator[Step, None, tuple[Turn, Failure | None]]:
+        """One request in a slot of its own, and what went wrong with it."""
+        slot = yield from self._slot()
+        started = time.monotonic()
+        failures: list[Failure] = []
+        try:
+            with closing(_until_failure(self.send(body), failures)) as answer:
+                turn = yield from read_turn(sse.read(answer))
+        finally:
+            self.seconds += time.monotonic() - started
+            slot.release()
+        if failures and turn.message.finish and turn.message.finish not in _FLAWS and not turn.faults:
+            failures.clear()  # all of it was there before the connection broke
+        return turn, failures[0] if failures else _error_frame(turn)
+
+    def _slot(self) -> Generator[Step, None, Slot]:
+        waiting = self.slots.acquire()
+        while True:
+            try:
+                word = next(waiting)
+            except StopIteration as end:
+                slot: Slot = end.value
+                return slot
+            yield Notice(str(word))
+
+    def _mend(self, failure: Failure, patience: Patience, body: Json) -> Generator[Step]:
+        """Whatever lets the next try succeed. Raises AgentError if nothing can."""
+        kind = classify(failure).kind
+        if kind in ("drop", "request") and (note := self._drop(failure, body)):
+            yield Notice(note)
             return
-        error = final(failure, self.host)
-        if failure.code == "1211":
-            error.args = (f"{error}{near_models(self.dialect.model.name)}",)
-        raise error from failure
+        if kind == "compact":
+            self._shorten(final(failure, self.host, self.dialect.provider.name))
+            return
+        if kind == "slot":
+            self.slots.shrink()
+        seconds = patience.wait(failure)
+        if seconds is None:
+            error = final(failure, self.host, self.dialect.provider.name, patience.failed)
+            if kind == "model":
+                error.args = (f"{error}{near_models(self.dialect.model.name)}",)
+            raise error from failure
+        yield from self._wait(patience.failed, seconds, failure)
+
+    def _drop(self, failure: Failure, body: Json) -> str | None:
+        """Leaves out what the host refuses, from now on, and says so; None if that is nothing of ours."""
+        refused = refused_parameter(failure.code, failure.message, body)
+        changed = without(self.dialect, refused) if refused else self.dialect
+        if changed == self.dialect:
+            return None
+        self.dialect = changed
+        return f"{self.host} {refused}"
+
+    def _shorten(self, error: AgentError) -> None:
+        """Raises `error` if the conversation is as short as it can be."""
+        if not self.fitter.overflowed():
+            raise error
+
+    def _judge(self, turn: Turn) -> _Verdict:
+        message = turn.message
+        if turn.faults:
+            return _Verdict(message, [], turn.faults[0].detail)
+        if message.finish in _FLAWS:
+            return _Verdict(message, [], _FLAWS[message.finish])
+        offered = [tool["function"] for tool in self.dialect.options.get("tools", ())]
+        schemas = {tool["name"]: tool["parameters"] for tool in offered}
+        message, notes, flaw = recover(message, schemas, self.fits)
+        overflowed = self.fitter.tell(message.usage.get("prompt_tokens") or 0)
+        if overflowed and self.dialect.model.known:
+            flaw = flaw or _TOO_LONG
+        return _Verdict(message, notes, flaw or _emptiness(message))
 
     def _more_tokens(self, limit: int | None) -> int:
         """The limit for the one retry of a cut reply. Raises BudgetError if there was one, or none can be."""
@@ -113,8 +196,7 @@ class Client:
             raise BudgetError(f"the reply was cut at {sent} tokens; raise --max-tokens or lower --effort")
         return more
 
-    def _wait(self, attempt: int, failure: Failure) -> Generator[Retrying]:
-        seconds = delay(attempt, failure.retry_after)
+    def _wait(self, attempt: int, seconds: float, failure: Failure) -> Generator[Retrying]:
         yield Retrying(attempt, seconds, failure.message, failure.status, failure.code or None)
         self.sleep(seconds)
 
@@ -127,23 +209,28 @@ def _until_failure(answer: Iterable[bytes], failures: list[Failure]) -> Generato
         failures.append(error)
 
 
+def _quietly(asking: Generator[Step, None, Turn]) -> Generator[Step, None, Turn]:
+    """The same without what the model says while it is asked for something of ours."""
+    while True:
+        try:
+            step = next(asking)
+        except StopIteration as end:
+            turn: Turn = end.value
+            return turn
+        if isinstance(step, Retrying | Discarded | Notice):
+            yield step
+
+
 def _error_frame(turn: Turn) -> Failure | None:
     """The provider's error inside a stream, as if it had come as a status."""
     for fault in turn.faults:
         if fault.error is not None:
-            code = str(fault.error.get("code") or "")
-            status = int(code) if code.isdecimal() and len(code) == 3 and "400" <= code < "600" else None
-            return Failure(" ".join(fault.detail.split()), status, code)
+            return refusal(None, fault.error)
     return None
 
 
-def _flaw(turn: Turn) -> str | None:
-    """Why the turn does not count, None if it does."""
-    message = turn.message
-    if turn.faults:
-        return turn.faults[0].detail
-    if message.finish in _FLAWS:
-        return _FLAWS[message.finish]
+def _emptiness(message: Assistant) -> str | None:
+    """Why a turn with a good finish_reason does not count all the same."""
     if message.calls:
         return None
     if message.finish == "tool_calls":

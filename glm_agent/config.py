@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .dialects import Provider
+from .dialects import Provider, use_rows
 from .errors import AuthError, ConfigError, RepositoryError, UsageError
-from .settings import OPTIONS, Settings
+from .rows import BadRow
+from .settings import OPTIONS, Settings, flag
 from .shape import mapping
 from .types import Json
 
@@ -22,6 +23,7 @@ REPOSITORY_FILE = ".glm-agent.toml"
 KEY = "GLM_AGENT_API_KEY"
 
 _PREFIX = "GLM_AGENT_"
+_JSON, _FORMAT = _PREFIX + "JSON", _PREFIX + "OUTPUT_FORMAT"
 _MAX_FILE = 1 << 20  # bytes of a configuration file
 _OUR_HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*[\"']?glm-agent", re.MULTILINE)
 _ENV_LINE = re.compile(
@@ -39,10 +41,11 @@ def load(
     below the flags.
     """
     start = environment() if start is None else start
+    use_rows({}, {})
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
     given = _given(flags)
-    bare = bool(given.get("bare")) or start.get(_PREFIX + "BARE", "").lower() in ("1", "true", "yes", "on")
+    bare = bool(given.get("bare")) or _is_on(start.get(_PREFIX + "BARE"))
     layers = [_environment_layer(start), _flag_layer(given)]
     if not bare:
         layers = [_user_layer(), _repository_layer(root or folder, values), *layers]
@@ -66,7 +69,7 @@ def fallback(flags: Mapping[str, object], start: Mapping[str, str] | None = None
             if value:
                 with suppress(ValueError):
                     values[name] = option.parse(value)
-    if flags.get("json"):
+    if flags.get("json") or (not flags.get("output_format") and _is_on(start.get(_JSON))):
         values["output_format"] = "stream-json"
     return Settings(**values)  # pyright: ignore[reportArgumentType]
 
@@ -87,7 +90,7 @@ def working_folder(flag: object, start: Mapping[str, str] | None = None) -> Path
     given = str(flag or start.get(_PREFIX + "CD", ""))
     try:
         folder = Path(given).resolve(strict=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last for a loop, before Python 3.13
         raise RepositoryError(
             f"{given or 'the current directory'}: cannot be entered: {_why(error)}"
         ) from error
@@ -171,6 +174,10 @@ def _flag_layer(given: Mapping[str, object]) -> Layer:
 
 
 def _environment_layer(start: Mapping[str, str]) -> Layer:
+    if _wants_json(start):
+        if start.get(_FORMAT, "stream-json") != "stream-json":
+            raise ConfigError(f"{_JSON} means {_FORMAT}=stream-json; set one of them")
+        yield "output_format", "stream-json", f"environment {_JSON}"
     for name, option in OPTIONS.items():
         variable = _PREFIX + name.upper()
         if not (value := start.get(variable)):
@@ -182,15 +189,39 @@ def _environment_layer(start: Mapping[str, str]) -> Layer:
         yield name, parsed, f"environment {variable}"
 
 
+def _wants_json(start: Mapping[str, str]) -> bool:
+    """As `--json`, it is a spelling of an output format."""
+    try:
+        return flag(start.get(_JSON) or "0")
+    except ValueError as error:
+        raise ConfigError(f"environment variable {_JSON}={start[_JSON]!r}: {error}") from error
+
+
+def _is_on(value: str | None) -> bool:
+    with suppress(ValueError):
+        return flag(value)
+    return False
+
+
 def _user_layer() -> Layer:
     file = config_home() / "config.toml"
     text = _read(file)
-    for name, value in (_toml(file, text) if text else {}).items():
+    table = _toml(file, text) if text else {}
+    _take_rows(file, text, table.pop("providers", {}), table.pop("models", {}))
+    for name, value in table.items():
         if name in ("api_key", "key"):
             raise ConfigError(f"{_at(file, text, name)}: keys belong into {file.parent / '.env'} as {KEY}=…")
         if name not in OPTIONS or not OPTIONS[name].file:
             raise ConfigError(f"{_at(file, text, name)}: {_plain(name)} cannot be set here{_near(name)}")
         yield name, _parse(file, text, name, value), f"user {file}"
+
+
+def _take_rows(file: Path, text: str, providers: object, models: object) -> None:
+    try:
+        use_rows(providers, models)
+    except BadRow as error:
+        name = ".".join(map(_plain, error.path))
+        raise ConfigError(f"{_at_path(file, text, error.path)}: {name}: {error}") from error
 
 
 def _repository_layer(root: Path, below: Mapping[str, object]) -> Layer:
@@ -242,6 +273,8 @@ def _toml(file: Path, text: str) -> Json:
 
     try:
         return tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(f"{file}: not valid TOML: nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         line = found[1] if found else text.count("\n") + 1
@@ -254,6 +287,16 @@ def _at(file: Path, text: str, name: str) -> str:
     key = re.compile(rf"^[ \t]*[\"']?{re.escape(name)}\b", re.MULTILINE)
     found = key.search(text, table.start() if table else 0)
     return f"{file}:{text.count(chr(10), 0, found.start()) + 1}" if found else str(file)
+
+
+def _at_path(file: Path, text: str, path: tuple[str, ...]) -> str:
+    """`file:line` of the last part of a path of tables and keys that can be seen in the text."""
+    place = 0
+    for name in path:
+        key = re.compile(rf"(?<![\w-])[\"']?{re.escape(name)}[\"']?\s*[.=\]]")
+        found = key.search(text, place)
+        place = found.start() if found else place
+    return f"{file}:{text.count(chr(10), 0, place) + 1}"
 
 
 def _read(file: Path, *, follow: bool = True) -> str:
@@ -302,7 +345,7 @@ def _is_ignored(name: str) -> bool:
     return name.endswith("_BASE_URL") or (name.startswith(_PREFIX) and name != KEY)
 
 
-def _why(error: OSError | ValueError) -> str:
+def _why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

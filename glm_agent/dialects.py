@@ -1,6 +1,6 @@
-"""Providers and models as rows, and a conversation encoded the way one of them wants it.
+"""Providers and models to choose from, and a conversation encoded the way one of them wants it.
 
-The rows are `providers.toml` and `models.toml` beside this file; what a column means stands at their heads.
+The rows are `providers.toml` and `models.toml` beside this file, with the user's own beside and over them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import UsageError
+from .rows import BadRow, Model, Provider, read_model, read_provider
 from .shape import mapping
 from .types import Assistant, Json, Message, Tool, ToolResult, User
 from .usage import Price
@@ -21,39 +22,7 @@ _LIKELY_ID = re.compile(r"glm-\d(\.\d)?v?(-(turbo|flashx?|airx?|x))?")  # a mode
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")  # a host refuses the whole conversation for one bad name
 _MAX_TOKENS = 16_384  # of one reply: bounds a runaway thought
 
-
-class Provider(NamedTuple):
-    name: str
-    title: str
-    base_url: str
-    key_env: list[str]
-    thinking: str
-    thought_field: str
-    base_url_env: list[str] = []  # noqa: RUF012 - defaults of a NamedTuple are never mutated
-    key_page: str = ""
-    key_needed: bool = True
-    model_prefix: str = ""
-    thinking_sent: str = "always"
-    tool_stream: bool = False
-    usage_option: bool = False
-    own_models: bool = False
-    headers: dict[str, str] = {}  # noqa: RUF012
-    default: bool = False
-
-
-class Model(NamedTuple):
-    """A row of models.toml; a model without a row gets these cautious defaults."""
-
-    name: str
-    window: int = 131_072
-    output: int = 98_304
-    thinking: str = "switch"
-    effort: list[str] = []  # noqa: RUF012
-    keeps_thinking: bool = False
-    tool_stream: bool = False
-    price: dict[str, list[float]] = {}  # noqa: RUF012
-    default: bool = False
-    known: bool = True
+_of_the_user: dict[str, Json] = {"providers": {}, "models": {}}  # tables of rows, by the file they go over
 
 
 class Wish(NamedTuple):
@@ -71,17 +40,42 @@ class Dialect(NamedTuple):
     provider: Provider
     model: Model
     system: str
-    options: Json  # the fields beside `model` and `messages`
+    options: Json  # the fields beside `model` and `messages`; `max_tokens` whatever the host calls it
+
+
+def use_rows(providers_table: object, models_table: object) -> None:
+    """From now on, these rows of the user's go beside and over ours. Raises BadRow; then none do."""
+    tables = {"providers": providers_table, "models": models_table}
+    _forget_rows()
+    for kind, table in tables.items():
+        if not isinstance(table, dict):
+            raise BadRow((kind,), "expected a table")
+    if not any(tables.values()):
+        return
+    _of_the_user.update((kind, mapping(table)) for kind, table in tables.items())
+    try:
+        models()
+    except BadRow:
+        _forget_rows()
+        raise
 
 
 @cache
 def providers() -> dict[str, Provider]:
-    return {name: Provider(name, **row) for name, row in _rows("providers.toml").items()}
+    rows = {name: read_provider(name, table, None) for name, table in _rows("providers.toml").items()}
+    for name, table in _of_the_user["providers"].items():
+        rows[name] = read_provider(name, table, rows.get(name, rows["custom"]))
+    return rows
 
 
 @cache
 def models() -> dict[str, Model]:
-    return {name: Model(name, **row) for name, row in _rows("models.toml")["model"].items()}
+    file = _rows("models.toml")
+    hosts, dates = providers().keys(), mapping(file["prices_of"])
+    rows = {name: read_model(name, table, None, dates, hosts) for name, table in file["model"].items()}
+    for name, table in _of_the_user["models"].items():
+        rows[name] = read_model(name, table, rows.get(name, Model(name)), {}, hosts)
+    return rows
 
 
 def default_provider() -> Provider:
@@ -102,14 +96,44 @@ def find_provider(name: str) -> Provider:
 
 
 def find_model(provider: Provider, name: str) -> Model:
-    """The row for `name`, or cautious defaults. Raises UsageError if the provider cannot have it."""
-    own = name.removeprefix(provider.model_prefix)
-    if row := models().get(own):
-        return row
-    if provider.own_models and not _LIKELY_ID.fullmatch(own):
+    """The row for `name`, ours or the provider's own id, as it is at that provider; or cautious defaults.
+
+    Raises UsageError if the provider cannot have it.
+    """
+    own = _our_name(provider, name)
+    row = models().get(own)
+    if row is None and provider.own_models and not _LIKELY_ID.fullmatch(own):
         near = _near(own, list(models()))
         raise UsageError(f"{provider.name} has no model {name!r}{near}; `glm-agent models` lists them")
-    return Model(own, known=False)
+    its_id = own_id(provider, name)
+    if row is None:
+        return Model(own, its_id, known=False)
+    window = row.window_at.get(provider.name, row.window)
+    return row._replace(
+        id=its_id,
+        window=window,
+        output=min(row.output_at.get(provider.name, row.output), window),
+        price=row.price if its_id == own_id(provider, own) else {},  # a variant may have a price of its own
+    )
+
+
+def own_id(provider: Provider, name: str) -> str:
+    """What the provider calls the model that is `name` here; a name that is no GLM's stays."""
+    if listed := provider.model_ids.get(name):
+        return listed
+    return provider.model_prefix + name.removeprefix("glm-") if name.startswith("glm-") else name
+
+
+def _our_name(provider: Provider, name: str) -> str:
+    """The name of a row for what a user or a host may call it, `name` if there is none."""
+    if name in models() or provider.own_models:
+        return name
+    if own := next((own for own, listed in provider.model_ids.items() if listed == name), None):
+        return own
+    if name.startswith(provider.model_prefix):
+        return f"glm-{name.removeprefix(provider.model_prefix)}".lower().partition(":")[0]
+    short = name.rpartition("/")[2].partition(":")[0].lower()  # zai-org/GLM-4.7, glm-4.7:cloud
+    return short if short in models() else name
 
 
 def near_models(name: str) -> str:
@@ -119,8 +143,7 @@ def near_models(name: str) -> str:
 
 def price(provider: Provider, model: Model) -> Price | None:
     """What the pair costs, None if that is not known."""
-    row = model.price.get(provider.name)
-    return Price(row[0], row[1], row[2], str(_rows("models.toml")["prices_of"])) if row else None
+    return model.price.get(provider.name)
 
 
 def dialect(
@@ -141,18 +164,20 @@ def dialect(
 
 def encode(history: Sequence[Message], dialect: Dialect, max_tokens: int | None = None) -> Json:
     """The body of the request that continues `history`; `max_tokens` replaces the session's own."""
-    field = dialect.provider.thought_field
-    body: Json = {
-        "model": dialect.provider.model_prefix + dialect.model.name,
+    provider, model = dialect.provider, dialect.model
+    options = dialect.options
+    if max_tokens is not None:
+        options = {**options, "max_tokens": min(max_tokens, model.output)}
+    if provider.max_tokens != "max_tokens":
+        options = {provider.max_tokens if name == "max_tokens" else name: options[name] for name in options}
+    return {
+        "model": model.id or model.name,
         "messages": [
             {"role": "system", "content": dialect.system},
-            *(_message(message, field) for message in history),
+            *(_message(message, provider.thought_field) for message in history),
         ],
-        **dialect.options,
+        **options,
     }
-    if max_tokens is not None:
-        body["max_tokens"] = max_tokens
-    return body
 
 
 def _message(message: Message, thought_field: str) -> Json:
@@ -164,8 +189,7 @@ def _message(message: Message, thought_field: str) -> Json:
         case Assistant():
             # content is never null: some chat templates print that as the word None
             encoded: Json = {"role": "assistant", "content": message.text}
-            if message.thought is not None:
-                encoded[thought_field] = message.thought
+            _add_thought(encoded, message.thought, thought_field)
             if message.calls:
                 encoded["tool_calls"] = [
                     {
@@ -179,6 +203,15 @@ def _message(message: Message, thought_field: str) -> Json:
                     for call in message.calls
                 ]
             return encoded
+
+
+def _add_thought(encoded: Json, thought: str | None, field: str) -> None:
+    if thought is None or field == "none":
+        return
+    if field != "content":
+        encoded[field] = thought
+    elif thought:
+        encoded["content"] = f"<think>{thought}</think>{encoded['content']}"
 
 
 def _arguments(raw: str) -> str:
@@ -196,25 +229,56 @@ def _tool(tool: Tool) -> Json:
 
 def _thinking(provider: Provider, model: Model, wish: Wish) -> tuple[Json, list[str]]:
     """The request fields that switch thinking, and what cannot be had."""
+    on, effort, notices = _feasible(provider, model, wish)
+    asked = wish.thinking is not None or effort is not None
+    if model.thinking == "none" or (provider.thinking_sent == "asked" and not asked):
+        return {}, notices
+    fields = _switch(provider, model, on)
+    if effort and on:
+        word = provider.effort_words.get(effort, effort)
+        if provider.effort == "reasoning":
+            fields.setdefault("reasoning", {})["effort"] = word
+        else:
+            fields["reasoning_effort"] = word
+    return fields, notices
+
+
+def _feasible(provider: Provider, model: Model, wish: Wish) -> tuple[bool, str | None, list[str]]:
+    """Whether to think, how hard, and a line for each wish that has to be left out."""
     notices: list[str] = []
     on, effort = wish.thinking is not False, wish.effort
     if not on and model.thinking == "always":
         notices.append(f"{model.name} always thinks; --no-thinking was not sent")
         on = True
+    elif not on and provider.thinking == "none" and model.thinking == "switch":
+        notices.append(f"{provider.name} has no switch for thinking; --no-thinking was not sent")
+        on = True
     if effort and model.known and effort not in model.effort:
         notices.append(f"{model.name} has no effort {effort!r}; --effort was not sent")
         effort = None
-    asked = wish.thinking is not None or effort is not None
-    if model.thinking == "none" or (provider.thinking_sent == "asked" and not asked):
-        return {}, notices
-    if provider.thinking == "reasoning":
-        return {"reasoning": {"enabled": on, **({"effort": effort} if effort and on else {})}}, notices
-    fields: Json = {"thinking": {"type": "enabled" if on else "disabled"}}
-    if on and model.keeps_thinking:
-        fields["thinking"]["clear_thinking"] = False
-    if effort and on:
-        fields["reasoning_effort"] = effort
-    return fields, notices
+    elif effort and provider.effort == "none":
+        notices.append(f"{provider.name} takes no effort; --effort was not sent")
+        effort = None
+    return on, effort, notices
+
+
+def _switch(provider: Provider, model: Model, on: bool) -> Json:
+    keep: Json = {}
+    if on and provider.keeps_thinking and model.keeps_thinking:
+        keep = {"clear_thinking": False}
+    match provider.thinking:
+        case "thinking":
+            return {"thinking": {"type": "enabled" if on else "disabled", **keep}}
+        case "reasoning":
+            return {"reasoning": {"enabled": on}}
+        case "chat_template_kwargs":
+            return {"chat_template_kwargs": {"enable_thinking": on, **keep}}
+        case "enable_thinking":
+            return {"enable_thinking": on}
+        case "reasoning_effort":
+            return keep if on else {"reasoning_effort": "none"}
+        case _:
+            return {}
 
 
 def _near(name: str, names: list[str]) -> str:
@@ -222,6 +286,13 @@ def _near(name: str, names: list[str]) -> str:
 
     found = get_close_matches(name, names, 3, 0.5)
     return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def _forget_rows() -> None:
+    for table in _of_the_user:
+        _of_the_user[table] = {}
+    providers.cache_clear()
+    models.cache_clear()
 
 
 @cache

@@ -50,7 +50,7 @@ def system_prompt(
     tools: Sequence[Tool],
     environment: Sequence[str],
     instructions: Sequence[Instruction],
-    extra: str | None,
+    extra: Sequence[str],
 ) -> str:
     """The whole system prompt of `command`; `environment` is a line a fact, `extra` the user's own text."""
     names = {tool.name for tool in tools}
@@ -58,7 +58,7 @@ def system_prompt(
         *(_prompt(name, names) for name in (command, "tools", f"finish-{command}")),
         "Environment\n" + "\n".join(f"- {line}" for line in environment),
         *(_project(instruction) for instruction in instructions),
-        *([extra] if extra else []),
+        *extra,
     ]
     return "\n\n".join(parts)
 

@@ -122,6 +122,15 @@ AllowEmpty = Annotated[
     bool | None, typer.Option("--allow-empty", help="Changing nothing is a success too.", show_default=False)
 ]
 
+JsonSchema = Annotated[
+    str | None,
+    _text(
+        "--json-schema",
+        "The final answer must fit this JSON Schema; it is in structured_output.",
+        "JSON|@FILE",
+    ),
+]
+
 AgentsMd = Annotated[bool | None, _flag("--agents-md/--no-agents-md", "Read AGENTS.md, or not.")]
 AppendSystemPrompt = Annotated[
     str | None, _text("--append-system-prompt", "Add TEXT to the system prompt.", "TEXT")

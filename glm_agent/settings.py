@@ -37,6 +37,7 @@ class Settings:
     verify_timeout: float = 600.0
     verify_rounds: int = 3
     allow_empty: bool = False
+    json_schema: str | None = None
     agents_md: bool = True
     append_system_prompt: str | None = None
     bare: bool = False
@@ -157,6 +158,7 @@ OPTIONS: dict[str, Option] = {
     "verify_timeout": Option(duration),
     "verify_rounds": Option(integer(1)),
     "allow_empty": Option(flag),
+    "json_schema": Option(text, file=False),
     "agents_md": Option(flag),
     "append_system_prompt": Option(text),
     "bare": Option(flag, file=False),

@@ -10,60 +10,44 @@ import gc
 import json
 import os
 import re
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+import socket
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from . import __version__
-from .errors import UsageError
-from .retry import Failure
-from .shape import mapping
+from .errors import ConfigError, UsageError
+from .retry import Failure, refusal
 from .types import Json
 
 if TYPE_CHECKING:
-    from httpx2 import Request
+    from httpx2 import Request, Response
     from openai import APIConnectionError, APIStatusError, OpenAI
 
 _CONNECT_TIMEOUT = 10.0  # seconds
 _PLAIN = re.compile(r"[!-~]+")  # what a URL is made of
+_ROUTE = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)|SSLKEYLOGFILE")
 _READ_TIMEOUT = 300.0  # seconds without a byte; a reply that thinks long is silent for minutes
 
 
 class Transport:
     """A connection to one host; the SDK is imported at the first request (~0.45 s)."""
 
-    def __init__(self, base_url: str, key: str | None, headers: dict[str, str]) -> None:
+    def __init__(self, base_url: str, key: str | None, headers: Mapping[str, str]) -> None:
         self.host = check_base_url(base_url)
         self._base_url = base_url
-        self._key = key
+        self.key = key
         self._headers = headers
         self._client: OpenAI | None = None
 
-    def send(self, body: Json) -> Generator[bytes]:
-        """The bytes of the answer as they arrive. Raises Failure, also in the middle."""
-        client = self._client = self._client or self._connect()
-        import httpx2
-        import openai
+    def ask(self, body: Json) -> Exchange:
+        """A request that is sent when it is called."""
+        return Exchange(self._connected, self.host, body, anonymous=self.key is None)
 
-        try:
-            response = client.post(
-                "/chat/completions",
-                cast_to=httpx2.Response,
-                content=serialise(body),
-                options={"headers": {"Authorization": openai.Omit()}} if self._key is None else {},
-                stream=True,
-                stream_cls=openai.Stream[Any],
-            )
-        except openai.APIStatusError as error:
-            raise _refusal(error, self.host) from error
-        except openai.APIConnectionError as error:
-            raise _trouble(error, self.host) from error
-        try:
-            yield from response.iter_bytes()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
-            raise Failure(f"the stream broke off: {_reason(error)}") from error
-        finally:
-            response.close()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    def _connected(self) -> OpenAI:
+        self._client = self._client or self._connect()
+        return self._client
 
     def close(self) -> None:
         """Gives up connections that are kept for the next request."""
@@ -79,16 +63,79 @@ class Transport:
         gc.freeze()
         gc.enable()
         timeout = openai.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
+        hooks: Json = {"request": [_say_less]}
+        trusts = not _is_here(self._base_url)  # the environment's proxies know no way to this machine
+        try:
+            client = openai.DefaultHttpxClient(
+                follow_redirects=False, timeout=timeout, event_hooks=hooks, trust_env=trusts
+            )
+        except (ImportError, OSError, ValueError) as error:
+            names = ", ".join(name for name in os.environ if _ROUTE.fullmatch(name))
+            raise ConfigError(f"cannot connect as the environment says ({names}): {error}") from error
         return openai.OpenAI(
-            api_key=self._key or "none",
+            api_key=self.key or "none",
             base_url=self._base_url,
             max_retries=0,
             timeout=timeout,
             default_headers={"User-Agent": f"glm-agent/{__version__}", **self._headers},
-            http_client=openai.DefaultHttpxClient(
-                follow_redirects=False, timeout=timeout, event_hooks={"request": [_say_less]}
-            ),
+            http_client=client,
         )
+
+
+class Exchange:
+    """One request: the call posts it and returns once the answer begins, the iteration reads its bytes.
+
+    Both raise Failure. `close` hangs up, from whichever thread, and wakes one that is reading.
+    """
+
+    def __init__(self, client: Callable[[], OpenAI], host: str, body: Json, *, anonymous: bool) -> None:
+        self._client = client
+        self._host = host
+        self._body = body
+        self._anonymous = anonymous
+        self._response: Response | None = None
+        self._socket: socket.socket | None = None
+
+    def __call__(self) -> Exchange:
+        client = self._client()
+        import httpx2
+        import openai
+
+        try:
+            answer: object = client.post(
+                "/chat/completions",
+                cast_to=httpx2.Response,
+                content=serialise(self._body),
+                options={"headers": {"Authorization": openai.Omit()}} if self._anonymous else {},
+                stream=True,
+                stream_cls=openai.Stream[Any],
+            )
+        except openai.APIStatusError as error:
+            raise _refusal(error, self._host) from error
+        except openai.APIConnectionError as error:
+            raise _trouble(error, self._host) from error
+        self._response = cast("Response", answer)  # with cast_to=Response, that is what it is
+        self._socket = self._response.extensions["network_stream"].get_extra_info("socket")
+        return self
+
+    def __iter__(self) -> Generator[bytes]:
+        import httpx2
+
+        response = self._response
+        if response is None:
+            return
+        try:
+            yield from response.iter_bytes()
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise Failure(f"the stream broke off: {_reason(error)}") from error
+        finally:
+            self._socket = None  # from here on it may serve another request
+            response.close()
+
+    def close(self) -> None:
+        if (connection := self._socket) is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # an SSLSocket's own method forgets TLS
 
 
 def serialise(body: Json) -> bytes:
@@ -110,6 +157,12 @@ def check_base_url(url: str) -> str:
     return f"{parts.hostname}:{port}" if port else parts.hostname
 
 
+def _is_here(url: str) -> bool:
+    """Whether the host of `url` is this machine by its name alone."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
 def _say_less(request: Request) -> None:
     """The SDK tells each host about the machine it runs on."""
     for name in [name for name in request.headers if name.startswith("x-stainless-")]:
@@ -119,15 +172,7 @@ def _say_less(request: Request) -> None:
 def _refusal(error: APIStatusError, host: str) -> Failure:
     if 300 <= error.status_code < 400:
         return Failure(f"{host} redirects elsewhere, which is refused", error.status_code)
-    body = mapping(error.body)
-    message = body.get("message") or body.get("msg") or (error.body if isinstance(error.body, str) else "")
-    text = " ".join(str(message or f"the host answered with status {error.status_code}").split())[:300]
-    return Failure(
-        text,
-        error.status_code,
-        str(body.get("code") or ""),
-        _seconds(error.response.headers.get("retry-after")),
-    )
+    return refusal(error.status_code, error.body, error.response.headers)
 
 
 def _trouble(error: APIConnectionError, host: str) -> Failure:
@@ -139,10 +184,3 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
     return str(error) or type(error).__name__
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
-        return None

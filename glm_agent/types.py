@@ -195,13 +195,18 @@ class ToolOutput(NamedTuple):
 
 
 class Tool(NamedTuple):
-    """A tool is data plus one function; `run` gets arguments that fit `parameters`, and raises ToolError."""
+    """A tool is data plus one function; `run` gets arguments that fit `parameters`, and raises ToolError.
+
+    With `takes_raw` it gets the call's own text instead, as the argument "raw". `details["final"]` in its
+    output ends the loop.
+    """
 
     name: str
     description: str
     parameters: Json
     run: Callable[[Arguments, threading.Event], ToolOutput]
     reads_only: bool
+    takes_raw: bool = False
 
 
-Complete = Callable[[list[Message]], Generator[Delta | Retrying | Discarded, None, Assistant]]
+Complete = Callable[[list[Message]], Generator[Delta | Retrying | Discarded | Notice, None, Assistant]]

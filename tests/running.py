@@ -138,6 +138,24 @@ def to(url: str) -> tuple[str, ...]:
     return ("--provider", "custom", "--base-url", url)
 
 
+HERE = to("http://127.0.0.1:9/v1")
+
+
+def refused(glm: Run, *words: str, code: int, says: str, at: Path | None = None) -> None:
+    """The same refusal as text and as JSON; one line, no request (nobody listens at HERE)."""
+    text = glm(*words, at=at)
+    assert (text.code, text.out) == (code, "")
+    assert [says in line for line in text.err.split("\n") if line.startswith("glm-agent: ")] == [True], (
+        text.err
+    )
+    assert "Traceback" not in text.err
+    data = glm(*words, "--json", at=at)
+    assert data.code == code
+    (error, *_) = data.result["errors"]
+    assert says in error
+    assert len(data.events) <= 4
+
+
 def git(folder: Path, *words: str) -> str:
     """What git prints, run with no one's configuration."""
     who = {

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glm_agent.client import Client, Step
+from glm_agent.context import Fitter
 from glm_agent.dialects import Wish, dialect, encode, find_model, find_provider
 from glm_agent.errors import AgentError, AuthError, BudgetError, ProviderError, UsageError
 from glm_agent.retry import Failure
@@ -15,6 +16,7 @@ from glm_agent.types import (
     Assistant,
     Discarded,
     Message,
+    Notice,
     Retrying,
     TextDelta,
     ThoughtDelta,
@@ -41,7 +43,9 @@ class Played(NamedTuple):
 
 def play(*answers: Answer, history: list[Message] | None = None, may_raise_limit: bool = True) -> Played:
     wire, waits = Wire(*answers), list[float]()
-    client = Client(DIALECT, "host", wire, may_raise_limit, sleep=waits.append)
+    client = Client(
+        DIALECT, "host", wire, Fitter(200_000, 16_384), may_raise_limit=may_raise_limit, sleep=waits.append
+    )
     asked: list[Message] = [User("Go")] if history is None else history
     before = list(asked)
     steps: list[Step] = []
@@ -190,7 +194,7 @@ def test_a_limit_that_cannot_be_raised_is_not_tried_again() -> None:
     most = DIALECT._replace(options={**DIALECT.options, "max_tokens": DIALECT.model.output})
     wire = Wire(answer("Y", "length"))
     with pytest.raises(BudgetError, match="was cut at 131072 tokens"):
-        list(Client(most, "host", wire).complete([User("Go")]))
+        list(Client(most, "host", wire, Fitter(200_000, 16_384)).complete([User("Go")]))
 
 
 @pytest.mark.parametrize(
@@ -201,13 +205,13 @@ def test_a_limit_that_cannot_be_raised_is_not_tried_again() -> None:
         (
             "model_context_window_exceeded",
             BudgetError,
-            "host: the conversation no longer fits the model's context window",
+            "host: the conversation no longer fits the model's context window; split the task",
         ),
     ],
 )
 def test_some_ends_are_final(finish: str, error: type[AgentError], line: str) -> None:
     played = play(answer("Y", finish))
-    flaw = f"the provider broke off with finish_reason {finish}"
+    flaw = line.partition(": ")[2].partition("; ")[0]
     assert played.steps == [TextDelta("Y"), Discarded(flaw, Assistant("Y", finish=finish))]
     assert failed(played) == (error, line)
 
@@ -230,10 +234,10 @@ def test_what_came_before_a_stream_broke_off_is_discarded() -> None:
     assert played.end == YES
 
 
-def test_the_fourth_failure_in_a_row_ends_the_run() -> None:
-    played = play(*[Failure("busy", 503)] * 4)
-    assert failed(played) == (ProviderError, "host: busy (HTTP 503); try again later")
-    assert (len(played.wire.bodies), len(played.waits)) == (4, 3)
+def test_the_eighth_failure_in_a_row_ends_the_run() -> None:
+    played = play(*[Failure("busy", 503)] * 8)
+    assert failed(played) == (ProviderError, "host: busy (HTTP 503, 8 tries); try again later")
+    assert (len(played.wire.bodies), len(played.waits)) == (8, 7)
 
 
 @pytest.mark.parametrize(
@@ -262,8 +266,8 @@ def test_a_wait_that_the_host_asks_for_is_obeyed() -> None:
 
 
 def test_a_wait_that_is_too_long_ends_the_run_at_once() -> None:
-    played = play(Failure("busy", 429, "1302", 61.0))
-    assert failed(played)[1].startswith("host: busy (HTTP 429, code 1302); it asks to wait 61 s")
+    played = play(Failure("busy", 429, "1302", 901.0))
+    assert failed(played)[1].startswith("host: busy (HTTP 429, code 1302); it asks to wait 901 s")
     assert played.waits == []
 
 
@@ -332,13 +336,77 @@ def test_ids_are_always_unique(given_ids: list[str]) -> None:
 
 def test_leaving_in_the_middle_closes_the_answer() -> None:
     wire = Wire(GOOD)
-    run = Client(DIALECT, "host", wire).complete([User("Go")])
+    run = Client(DIALECT, "host", wire, Fitter(200_000, 16_384)).complete([User("Go")])
     assert (next(run), wire.open) == (SAID[0], 1)
     run.close()
     assert wire.open == 0
 
 
 def test_time_spent_asking_is_counted_but_not_waits() -> None:
-    client = Client(DIALECT, "host", Wire(Failure("busy", 503, retry_after=50), GOOD), sleep=lambda _: None)
+    client = Client(
+        DIALECT,
+        "host",
+        Wire(Failure("busy", 503, retry_after=50), GOOD),
+        Fitter(200_000, 16_384),
+        sleep=lambda _: None,
+    )
     list(client.complete([User("Go")]))
     assert 0 < client.seconds < 1
+
+
+PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+
+# What a host turns out to refuse, and how much it takes.
+
+LONG_HISTORY: list[Message] = [
+    User("Go"),
+    *(
+        message
+        for number in range(20)
+        for message in (
+            Assistant(calls=[ToolCall(f"c{number}", "read", '{"path":"a"}')], finish="tool_calls"),
+            ToolResult(f"c{number}", "x" * 4000),
+        )
+    ),
+]
+
+
+def test_a_field_that_is_refused_is_left_out_from_then_on() -> None:
+    refused = Failure("Unrecognized request argument supplied: tool_stream", 400, "1210")
+    wire = Wire(refused, GOOD, GOOD)
+    options = {**DIALECT.options, "tool_stream": True}
+    client = Client(DIALECT._replace(options=options), "host", wire, Fitter(200_000, 16_384))
+    steps = list(client.complete([User("Go")]))
+    list(client.complete([User("Go")]))
+    assert steps == [Notice("host refuses the field tool_stream, which is not sent any more"), *SAID]
+    assert [body.get("tool_stream") for body in wire.bodies] == [True, None, None]
+
+
+def test_a_conversation_that_is_too_long_is_cleared_and_asked_again() -> None:
+    played = play(Failure("Prompt exceeds max length", 400, "1261"), GOOD, history=LONG_HISTORY)
+    assert played.end == YES
+    first, second = (len(str(body)) for body in played.wire.bodies)
+    assert second < first / 2
+
+
+def test_a_call_that_was_written_as_text_is_made() -> None:
+    text = "Reading.\n<tool_call>read\n<arg_key>path</arg_key>\n<arg_value>a.py</arg_value>\n</tool_call>"
+    function = {"name": "read", "description": "", "parameters": PATH}
+    options = {**DIALECT.options, "tools": [{"type": "function", "function": function}]}
+    client = Client(
+        DIALECT._replace(options=options), "host", Wire(answer(text, "stop")), Fitter(200_000, 16_384)
+    )
+    steps: list[Step] = []
+    run = client.complete([User("Go")])
+    try:
+        while True:
+            steps.append(next(run))
+    except StopIteration as end:
+        turn = cast("Assistant", end.value)
+    assert (turn.text, turn.calls) == ("Reading.", [ToolCall("call_1_0", "read", '{"path": "a.py"}')])
+    assert isinstance(steps[-1], Notice)
+
+
+def test_a_turn_that_is_whole_counts_though_the_connection_broke_then() -> None:
+    played = play((GOOD, Failure("the stream broke off: reset")))
+    assert (played.end, len(played.wire.bodies)) == (YES, 1)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pytest
 from fakes import echo, tool
 from hypothesis import given
@@ -31,10 +34,11 @@ def body(
     model: str,
     wish: Wish = NOTHING,
     history: list[Message] | None = None,
+    notices: Sequence[str] = (),
 ) -> Json:
     row = find_provider(provider)
-    found, notices = dialect(row, find_model(row, model), "Be good.", [READ], wish)
-    assert notices == []
+    found, said = dialect(row, find_model(row, model), "Be good.", [READ], wish)
+    assert said == [*notices]
     return encode(history or [User("Go")], found)
 
 
@@ -54,59 +58,137 @@ def request(model: str, **fields: object) -> Json:
 ON, OFF, MAX = Wish(thinking=True), Wish(thinking=False), Wish(effort="max")
 KEPT, DISABLED = {"type": "enabled", "clear_thinking": False}, {"type": "disabled"}
 USAGE = {"stream_options": {"include_usage": True}}
+STREAMS = {"tool_stream": True}
 
-BODIES: list[tuple[str, str, Wish, Json]] = [
-    *(
-        row
-        for host in ("zai", "zai-coding", "bigmodel")
-        for row in [
-            (host, "glm-4.7", NOTHING, request("glm-4.7", thinking=KEPT, tool_stream=True)),
-            (host, "glm-4.7", ON, request("glm-4.7", thinking=KEPT, tool_stream=True)),
-            (host, "glm-4.7", OFF, request("glm-4.7", thinking=DISABLED, tool_stream=True)),
-            (
-                host,
-                "glm-5.3",
-                MAX,
-                request("glm-5.3", thinking=KEPT, reasoning_effort="max", tool_stream=True),
-            ),
-        ]
+
+class Expected(NamedTuple):
+    """What a host gets for glm-5.2 beside what all get: when nothing is asked, thinking on, off, effort max.
+
+    `field` is where reasoning goes back; `refused` what is said of an effort that cannot be sent.
+    """
+
+    model: str
+    plain: Json
+    on: Json
+    off: Json
+    most: Json
+    field: str = "reasoning_content"
+    refused: str = ""
+
+
+ZAI = Expected(
+    "glm-5.2",
+    {"thinking": KEPT, **STREAMS},
+    {"thinking": KEPT, **STREAMS},
+    {"thinking": DISABLED, **STREAMS},
+    {"thinking": KEPT, "reasoning_effort": "max", **STREAMS},
+)
+ASKED_ZAI = Expected(
+    "glm-5.2",
+    USAGE,
+    {"thinking": KEPT, **USAGE},
+    {"thinking": DISABLED, **USAGE},
+    {"thinking": KEPT, "reasoning_effort": "max", **USAGE},
+)
+OLLAMA = Expected(
+    "glm-5.2",
+    USAGE,
+    USAGE,
+    {"reasoning_effort": "none", **USAGE},
+    {"reasoning_effort": "max", **USAGE},
+    "reasoning",
+)
+THINKS, THINKS_NOT = {"enable_thinking": True}, {"enable_thinking": False}
+ENABLED, NOT_ENABLED = {"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}
+BY_TEMPLATE = Expected(
+    "glm-5.2",
+    USAGE,
+    {"chat_template_kwargs": THINKS, **USAGE},
+    {"chat_template_kwargs": THINKS_NOT, **USAGE},
+    USAGE,
+    refused="{} takes no effort; --effort was not sent",
+)
+KEEPS = {"chat_template_kwargs": {**THINKS, "clear_thinking": False}}
+
+HOSTS = {
+    "zai": ZAI,
+    "zai-coding": ZAI,
+    "bigmodel": ZAI,
+    "bigmodel-coding": ZAI,
+    "openrouter": Expected(
+        "z-ai/glm-5.2",
+        ENABLED,
+        ENABLED,
+        NOT_ENABLED,
+        {"reasoning": {"enabled": True, "effort": "xhigh"}},
+        "reasoning",
     ),
-    ("zai", "glm-5.3", NOTHING, request("glm-5.3", thinking=KEPT, tool_stream=True)),
-    ("zai", "glm-5.2", MAX._replace(thinking=False), request("glm-5.2", thinking=DISABLED, tool_stream=True)),
-    ("zai", "glm-4.6", ON, request("glm-4.6", thinking={"type": "enabled"}, tool_stream=True)),
-    ("zai", "glm-4.5-air", NOTHING, request("glm-4.5-air", thinking={"type": "enabled"})),
-    ("zai", "glm-4.5v", OFF, request("glm-4.5v", thinking=DISABLED)),
-    ("zai", "glm-4-32b-0414-128k", ON, request("glm-4-32b-0414-128k")),
-    (
-        "zai",
-        "glm-9",
-        Wish(effort="low"),
-        request("glm-9", thinking={"type": "enabled"}, reasoning_effort="low"),
+    "deepinfra": Expected(
+        "zai-org/GLM-5.2",
+        USAGE,
+        {**ENABLED, **USAGE},
+        {**NOT_ENABLED, **USAGE},
+        {**ENABLED, "reasoning_effort": "xhigh", **USAGE},
     ),
-    ("openrouter", "glm-4.7", NOTHING, request("z-ai/glm-4.7", reasoning={"enabled": True})),
-    ("openrouter", "z-ai/glm-4.7", ON, request("z-ai/glm-4.7", reasoning={"enabled": True})),
-    ("openrouter", "glm-4.7", OFF, request("z-ai/glm-4.7", reasoning={"enabled": False})),
-    ("openrouter", "glm-5.3", MAX, request("z-ai/glm-5.3", reasoning={"enabled": True, "effort": "max"})),
-    ("custom", "glm-4.7", NOTHING, request("glm-4.7", **USAGE)),
-    ("custom", "glm-4.7", ON, request("glm-4.7", thinking=KEPT, **USAGE)),
-    ("custom", "qwen", OFF, request("qwen", thinking=DISABLED, **USAGE)),
-    ("custom", "glm-5.3", MAX, request("glm-5.3", thinking=KEPT, reasoning_effort="max", **USAGE)),
-    (
-        "custom",
-        "glm-4.7",
-        Wish(temperature=0.0, max_tokens=99),
-        {**request("glm-4.7", **USAGE, temperature=0.0), "max_tokens": 99},
+    "novita": Expected(
+        "zai-org/glm-5.2",
+        USAGE,
+        {**THINKS, **USAGE},
+        {**THINKS_NOT, **USAGE},
+        USAGE,
+        refused="{} takes no effort; --effort was not sent",
     ),
-]
+    "cometapi": Expected(
+        "glm-5.2",
+        USAGE,
+        {"thinking": {"type": "enabled"}, **USAGE},
+        {"thinking": DISABLED, **USAGE},
+        USAGE,
+        refused="{} takes no effort; --effort was not sent",
+    ),
+    "huggingface": ASKED_ZAI._replace(model="zai-org/GLM-5.2"),
+    "together": Expected(
+        "zai-org/GLM-5.2",
+        USAGE,
+        {**ENABLED, **USAGE},
+        {**NOT_ENABLED, **USAGE},
+        {**ENABLED, "reasoning_effort": "max", **USAGE},
+    ),
+    "cerebras": Expected(
+        "zai-glm-5.2",
+        {"clear_thinking": False},
+        {"clear_thinking": False},
+        {"reasoning_effort": "none"},
+        {"clear_thinking": False, "reasoning_effort": "max"},
+        "content",
+    ),
+    "ollama": OLLAMA,
+    "ollama-cloud": OLLAMA,
+    "vllm": Expected(
+        "glm-5.2",
+        {**KEEPS, **USAGE},
+        {**KEEPS, **USAGE},
+        {"chat_template_kwargs": THINKS_NOT, **USAGE},
+        {**KEEPS, "reasoning_effort": "max", **USAGE},
+        "reasoning",
+    ),
+    "sglang": BY_TEMPLATE,
+    "llamacpp": BY_TEMPLATE,
+    "custom": ASKED_ZAI,
+}
 
 
-@pytest.mark.parametrize(("provider", "model", "wish", "expected"), BODIES)
-def test_a_request_is_what_the_host_wants(provider: str, model: str, wish: Wish, expected: Json) -> None:
-    assert body(provider, model, wish) == expected
+def test_every_provider_has_its_requests_here() -> None:
+    assert list(HOSTS) == list(dialects.providers())
 
 
-def test_every_provider_has_its_bodies_here() -> None:
-    assert {row[0] for row in BODIES} == set(dialects.providers())
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_request_is_what_the_host_wants(host: str) -> None:
+    expected = HOSTS[host]
+    for wish, fields in ((NOTHING, expected.plain), (ON, expected.on), (OFF, expected.off)):
+        assert body(host, "glm-5.2", wish) == request(expected.model, **fields)
+    said = [expected.refused.format(host)] if expected.refused else []
+    assert body(host, "glm-5.2", MAX, notices=said) == request(expected.model, **expected.most)
 
 
 SECOND: list[Message] = [
@@ -119,28 +201,61 @@ SECOND: list[Message] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("provider", "field"),
-    [
-        ("zai", "reasoning_content"),
-        ("zai-coding", "reasoning_content"),
-        ("bigmodel", "reasoning_content"),
-        ("custom", "reasoning_content"),
-        ("openrouter", "reasoning"),
-    ],
-)
-def test_reasoning_goes_back_with_its_calls_in_the_hosts_field(provider: str, field: str) -> None:
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_second_turn_holds_the_reasoning_of_the_first_in_the_hosts_field(host: str) -> None:
+    expected = HOSTS[host]
     function = {"name": "read", "arguments": '{"text": "ü"}'}
     called = [{"id": "c1", "type": "function", "function": function}]
-    assert body(provider, "glm-4.7", history=SECOND)["messages"] == [
-        {"role": "system", "content": "Be good."},
-        {"role": "user", "content": "Go"},
-        {"role": "assistant", "content": "", field: "Hm", "tool_calls": called},
-        {"role": "tool", "tool_call_id": "c1", "content": "echo ü"},
-        {"role": "assistant", "content": "Done", field: ""},
-        {"role": "user", "content": "More"},
-        {"role": "assistant", "content": "Yes"},
-    ]
+    inline = expected.field == "content"
+    assert body(host, "glm-5.2", ON, SECOND) == {
+        **request(expected.model, **expected.on),
+        "messages": [
+            {"role": "system", "content": "Be good."},
+            {"role": "user", "content": "Go"},
+            {
+                "role": "assistant",
+                "content": "<think>Hm</think>" if inline else "",
+                **({} if inline else {expected.field: "Hm"}),
+                "tool_calls": called,
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": "echo ü"},
+            {"role": "assistant", "content": "Done", **({} if inline else {expected.field: ""})},
+            {"role": "user", "content": "More"},
+            {"role": "assistant", "content": "Yes"},
+        ],
+    }
+
+
+MODELS: list[tuple[str, str, Wish, Json]] = [
+    ("zai", "glm-4.7", NOTHING, request("glm-4.7", thinking=KEPT, **STREAMS)),
+    ("zai", "glm-5.3", NOTHING, request("glm-5.3", thinking=KEPT, **STREAMS)),
+    ("zai", "glm-5.3", MAX, request("glm-5.3", thinking=KEPT, reasoning_effort="max", **STREAMS)),
+    ("zai", "glm-5.2", MAX._replace(thinking=False), request("glm-5.2", thinking=DISABLED, **STREAMS)),
+    ("zai", "glm-4.6", ON, request("glm-4.6", thinking={"type": "enabled"}, **STREAMS)),
+    ("zai", "glm-4.5-air", NOTHING, request("glm-4.5-air", thinking={"type": "enabled"})),
+    ("zai", "glm-4.5v", OFF, request("glm-4.5v", thinking=DISABLED)),
+    ("zai", "glm-4-32b-0414-128k", ON, request("glm-4-32b-0414-128k")),
+    (
+        "zai",
+        "glm-9",
+        Wish(effort="low"),
+        request("glm-9", thinking={"type": "enabled"}, reasoning_effort="low"),
+    ),
+    ("openrouter", "glm-4.7", OFF, request("z-ai/glm-4.7", **NOT_ENABLED)),
+    ("custom", "qwen", OFF, request("qwen", thinking=DISABLED, **USAGE)),
+    ("deepinfra", "glm-4.7", NOTHING, request("zai-org/GLM-4.7", **USAGE)),
+    (
+        "custom",
+        "glm-4.7",
+        Wish(temperature=0.0, max_tokens=99),
+        {**request("glm-4.7", **USAGE, temperature=0.0), "max_tokens": 99},
+    ),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "wish", "expected"), MODELS)
+def test_a_request_is_what_the_model_takes(provider: str, model: str, wish: Wish, expected: Json) -> None:
+    assert body(provider, model, wish) == expected
 
 
 def echoed(name: str, arguments: str) -> Json:
@@ -208,7 +323,11 @@ MESSAGES = st.one_of(
 )
 
 
-@given(st.lists(MESSAGES, max_size=4), st.lists(MESSAGES, max_size=4), st.sampled_from(["zai", "openrouter"]))
+@given(
+    st.lists(MESSAGES, max_size=4),
+    st.lists(MESSAGES, max_size=4),
+    st.sampled_from(["zai", "openrouter", "cerebras"]),
+)
 def test_history_only_grows_at_its_end_to_the_byte(
     before: list[Message], more: list[Message], provider: str
 ) -> None:
@@ -223,26 +342,83 @@ def test_history_only_grows_at_its_end_to_the_byte(
     assert {name: second[name] for name in rest} == rest
 
 
-def test_rows_have_what_every_reader_of_them_needs() -> None:
-    assert [row.name for row in dialects.providers().values()] == [
-        "zai",
-        "zai-coding",
-        "bigmodel",
-        "openrouter",
-        "custom",
-    ]
+def test_one_provider_and_one_model_are_the_default() -> None:
+    assert [row.name for row in dialects.providers().values() if row.default] == ["zai"]
+    assert [row.name for row in dialects.models().values() if row.default] == ["glm-4.7"]
     assert (dialects.default_provider().name, dialects.default_model().name) == ("zai", "glm-4.7")
-    assert sum(row.default for row in dialects.providers().values()) == 1
-    assert sum(row.default for row in dialects.models().values()) == 1
-    for row in dialects.providers().values():
-        assert row.thinking in ("thinking", "reasoning")
-        assert row.thinking_sent in ("always", "asked")
-        assert row.base_url.startswith("https://") or row.name == "custom"
-    for model in dialects.models().values():
-        assert model.thinking in ("switch", "always", "none")
-        assert 0 < model.output <= model.window
-        assert all(len(prices) == 3 and min(prices) >= 0 for prices in model.price.values())
-        assert set(model.price) <= set(dialects.providers())
+
+
+def test_a_coding_plan_allows_one_request_in_flight() -> None:
+    single = [row.name for row in dialects.providers().values() if row.in_flight == 1]
+    assert single == ["zai-coding", "bigmodel-coding"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "sent", "row"),
+    [
+        ("zai", "glm-4.7", "glm-4.7", "glm-4.7"),
+        ("openrouter", "glm-4.7", "z-ai/glm-4.7", "glm-4.7"),
+        ("openrouter", "z-ai/glm-4.7", "z-ai/glm-4.7", "glm-4.7"),
+        ("openrouter", "z-ai/glm-4.7:free", "z-ai/glm-4.7:free", "glm-4.7"),
+        ("openrouter", "glm-4.7:free", "z-ai/glm-4.7:free", "glm-4.7"),
+        ("openrouter", "someone/else", "someone/else", ""),
+        ("openrouter", "glm-6", "z-ai/glm-6", ""),
+        ("deepinfra", "glm-4.7", "zai-org/GLM-4.7", "glm-4.7"),
+        ("deepinfra", "glm-4.7-flash", "zai-org/GLM-4.7-Flash", "glm-4.7-flash"),
+        ("deepinfra", "zai-org/GLM-4.7-Flash", "zai-org/GLM-4.7-Flash", "glm-4.7-flash"),
+        ("deepinfra", "zai-org/GLM-4.7-FP8", "zai-org/GLM-4.7-FP8", ""),
+        ("huggingface", "glm-4.5-air", "zai-org/GLM-4.5-Air", "glm-4.5-air"),
+        ("huggingface", "zai-org/GLM-4.6:zai-org", "zai-org/GLM-4.6:zai-org", "glm-4.6"),
+        ("together", "glm-5.3-flash", "zai-org/GLM-5.3-Flash", "glm-5.3-flash"),
+        ("novita", "glm-4.7", "zai-org/glm-4.7", "glm-4.7"),
+        ("cerebras", "glm-4.7", "zai-glm-4.7", "glm-4.7"),
+        ("cerebras", "zai-glm-4.7", "zai-glm-4.7", "glm-4.7"),
+        ("ollama", "glm-4.7-flash:q8_0", "glm-4.7-flash:q8_0", "glm-4.7-flash"),
+        ("vllm", "zai-org/GLM-4.7", "zai-org/GLM-4.7", "glm-4.7"),
+        ("custom", "qwen", "qwen", ""),
+    ],
+)
+def test_a_model_is_sent_under_the_hosts_own_id(provider: str, given: str, sent: str, row: str) -> None:
+    host = find_provider(provider)
+    model = find_model(host, given)
+    assert (encode([], dialect(host, model, "", [], NOTHING)[0])["model"], model.known) == (sent, bool(row))
+    assert model.name == row or not row
+
+
+def test_a_host_may_give_less_than_the_model_can() -> None:
+    there = find_model(find_provider("deepinfra"), "glm-4.7")
+    assert (there.window, there.output) == (202_752, 16_384)
+    assert find_model(find_provider("ollama-cloud"), "glm-5.2").window == 976_000
+    assert find_model(find_provider("zai"), "glm-4.7").output == 131_072
+
+
+def test_the_limit_of_a_reply_goes_into_the_hosts_field_in_its_place() -> None:
+    row = find_provider("custom")._replace(max_tokens="max_completion_tokens")
+    found, _ = dialect(row, find_model(row, "glm-4.7"), "Be good.", [READ], NOTHING)
+    usual = request("glm-4.7", **USAGE)
+    assert list(encode([User("Go")], found).items()) == [
+        ("max_completion_tokens" if name == "max_tokens" else name, value) for name, value in usual.items()
+    ]
+
+
+def test_no_limit_is_raised_above_what_the_host_gives() -> None:
+    row = find_provider("deepinfra")
+    found, _ = dialect(row, find_model(row, "glm-4.7"), "Be good.", [], NOTHING)
+    assert encode([User("Go")], found, 32_768)["max_tokens"] == 16_384
+
+
+def test_a_host_without_a_switch_is_not_asked_to_switch() -> None:
+    row = find_provider("custom")._replace(thinking="none")
+    found, notices = dialect(row, find_model(row, "glm-4.7"), "Be good.", [READ], OFF)
+    assert notices == ["custom has no switch for thinking; --no-thinking was not sent"]
+    assert encode([User("Go")], found) == request("glm-4.7", **USAGE)
+
+
+def test_reasoning_can_be_kept_from_a_host() -> None:
+    row = find_provider("custom")._replace(thought_field="none")
+    found, _ = dialect(row, find_model(row, "glm-4.7"), "Be good.", [], NOTHING)
+    sent = encode([User("Go"), Assistant("Yes", "Hm")], found)["messages"]
+    assert sent[-1] == {"role": "assistant", "content": "Yes"}
 
 
 def test_an_unknown_provider_is_refused_with_near_ones() -> None:
@@ -258,15 +434,31 @@ def test_an_unknown_model_of_a_host_of_its_own_is_refused_with_near_ones() -> No
 
 
 def test_a_model_newer_than_the_rows_gets_cautious_defaults() -> None:
-    for provider, name in (("zai", "glm-6"), ("openrouter", "z-ai/glm-6"), ("custom", "llama")):
+    for provider, name, sent in (
+        ("zai", "glm-6", "glm-6"),
+        ("openrouter", "z-ai/glm-6", "z-ai/glm-6"),
+        ("custom", "llama", "llama"),
+    ):
         own = name.removeprefix("z-ai/")
-        assert find_model(find_provider(provider), name) == Model(own, known=False)
+        assert find_model(find_provider(provider), name) == Model(own, sent, known=False)
 
 
-def test_a_price_belongs_to_a_pair_of_host_and_model() -> None:
-    model = dialects.models()["glm-4.7"]
-    assert dialects.price(find_provider("zai"), model) == Price(0.6, 0.11, 2.2, "2026-11")
-    assert dialects.price(find_provider("openrouter"), model) is None
+@pytest.mark.parametrize(
+    ("provider", "model", "price"),
+    [
+        ("zai", "glm-4.7", Price(0.6, 0.11, 2.2, "2026-11")),
+        ("deepinfra", "glm-4.7", Price(0.4, 0.08, 1.75, "2026-07")),
+        ("deepinfra", "zai-org/GLM-5.2", Price(0.95, 0.18, 3.0, "2026-07")),
+        ("openrouter", "glm-4.7", Price(0.3, 0.3, 1.4, "2026-11")),
+        ("openrouter", "z-ai/glm-4.7:free", None),  # a variant has a price of its own
+        ("zai-coding", "glm-4.7", None),  # a plan is not free
+        ("custom", "glm-4.7", None),
+        ("zai", "glm-6", None),
+    ],
+)
+def test_a_price_belongs_to_a_pair_of_host_and_model(provider: str, model: str, price: Price | None) -> None:
+    row = find_provider(provider)
+    assert dialects.price(row, find_model(row, model)) == price
 
 
 def test_near_models_are_named() -> None:

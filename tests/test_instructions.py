@@ -19,11 +19,11 @@ FACTS = ["Root: /repo (git branch main)", "System: Linux x86_64, /bin/sh", "Date
 
 
 def kit(command: str, folder: Path, *, commands: bool) -> list[Tool]:
-    return tools.build(command, Workspace(folder), folder / "kept", may_run_commands=commands)
+    return tools.build(command, Workspace(folder), folder / "kept", may_run_commands=commands).tools
 
 
 def prompt(command: str, folder: Path, *, commands: bool = False) -> str:
-    return instructions.system_prompt(command, kit(command, folder, commands=commands), FACTS, [], None)
+    return instructions.system_prompt(command, kit(command, folder, commands=commands), FACTS, [], [])
 
 
 def schemas(found: list[Tool]) -> str:
@@ -69,7 +69,7 @@ def test_the_prompt_is_the_same_all_day_and_says_where_it_is(tmp_path: Path) -> 
 
 def test_project_instructions_and_the_users_own_text_come_last(tmp_path: Path) -> None:
     told = [Instruction("AGENTS.md", "Use tabs.\n"), Instruction("a/AGENTS.md", "Use spaces.\n")]
-    text = instructions.system_prompt("ask", kit("ask", tmp_path, commands=False), FACTS, told, "Be kind.")
+    text = instructions.system_prompt("ask", kit("ask", tmp_path, commands=False), FACTS, told, ["Be kind."])
     first, second = text.index("from AGENTS.md in"), text.index("from a/AGENTS.md in")
     assert text.index("Environment") < first < text.index("Use tabs.") < second < text.index("Use spaces.")
     assert text.endswith("Use spaces.\n\nBe kind.")

@@ -181,6 +181,16 @@ def test_files_left_out_by_a_sparse_checkout_are_not_deletions(root: Path, tmp_p
     assert snapshot.take() == git(root, "rev-parse", "HEAD^{tree}").decode().strip()
 
 
+def test_a_file_put_where_a_sparse_checkout_leaves_out_is_a_change(root: Path, tmp_path: Path) -> None:
+    git(root, "sparse-checkout", "set", "--no-cone", "/a.py")
+    before = Snapshot(root, tmp_path / "session").take()
+    for folder in ("session", "session-2"):  # prepared already, and not
+        snapshot = Snapshot(root, tmp_path / folder)
+        write(root, {"dir/b.txt": "b\n"})
+        rows = [{"path": "dir/b.txt", "kind": "update", "added": 0, "removed": 19}]
+        assert snapshot.changes(before, snapshot.take()) == rows
+
+
 def test_a_change_of_the_same_size_within_the_same_moment_is_seen(root: Path, tmp_path: Path) -> None:
     when = time.time_ns()
     write(root, {"a.py": "1\n"})
@@ -315,6 +325,91 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_taken(root: Path, s
     after = snapshot.take()
     assert [row["path"] for row in snapshot.changes(before, after)] == ["z.py"]
     assert "secret" in snapshot.problems[0]
+
+
+def test_what_is_ignored_is_judged_by_the_first_rules(root: Path, snapshot: Snapshot) -> None:
+    write(root, {"old.log": "ignored\n", "dir/.gitignore": "/x/\n!kept.log\n", "dir/x/y": "ignored\n"})
+    before = snapshot.take()
+    write(root, {".gitignore": "*.txt\n", "dir/.gitignore": "*\n", "new/.gitignore": "*\n"})
+    write(
+        root, {"new.txt": "1\n", "dir/sub/new.py": "2\n", "dir/kept.log": "3\n", "dir/x/z": "", "z.pyc": ""}
+    )
+    write(root, {"in\tner/f": "", "new/mine": ""})
+    git(root / "in\tner", "init", "-q")
+    expected = [".gitignore", "dir/.gitignore", "dir/kept.log", "dir/sub/new.py", "new.txt"]
+    for _ in range(2):
+        assert [row["path"] for row in snapshot.changes(before, snapshot.take())] == expected
+
+
+def test_what_is_no_longer_ignored_was_there_before(root: Path, snapshot: Snapshot) -> None:
+    write(root, {"old.log": "from before\n", "named.log": "from before\n"})
+    before = snapshot.take()
+    (root / ".gitignore").unlink()
+    write(root, {"named.log": "changed\n"})
+    after = snapshot.take(["named.log"])
+    assert [row["path"] for row in snapshot.changes(before, after)] == [".gitignore", "named.log"]
+
+
+def test_named_paths_count_whatever_they_are(root: Path, snapshot: Snapshot, tmp_path: Path) -> None:
+    (root / "link").symlink_to(tmp_path)
+    (root / "inner").mkdir()
+    git(root / "inner", "init", "-q")
+    before = snapshot.take()
+    write(root, {"x.log": "1\n", "-z.log": "2\n", "inner/f": "3\n"})
+    (tmp_path / "outside").touch()
+    named = ["x.log", "-z.log", "inner/f", "gone", "a.py/x", "dir", "link/outside", "a.py"]
+    after = snapshot.take(named)
+    assert [row["path"] for row in snapshot.changes(before, after)] == ["-z.log", "x.log"]
+    assert snapshot.problems == ["inner/f is in a repository of its own, of which no diff here can tell"]
+
+
+def test_a_tree_is_completed_only_with_what_was_there(root: Path, snapshot: Snapshot) -> None:
+    write(root, {"old.log": "1\n", "changed.log": "1\n"})
+    time.sleep(0.02)  # the clock of a file system is coarse
+    before = snapshot.take()
+    time.sleep(0.02)
+    write(root, {"changed.log": "2\n", "new.log": "2\n"})
+    names = ["old.log", "changed.log", "new.log", "a.py", "gone"]
+    rows = [{"path": "old.log", "kind": "create", "added": 1, "removed": 0}]
+    assert snapshot.changes(before, snapshot.complete(before, names)) == rows
+    assert snapshot.complete(before, ["a.py"]) == before
+    assert "old.log" not in git(root, "ls-files").decode()
+
+
+def test_what_others_did_is_carried_over_except_where_we_were(root: Path, snapshot: Snapshot) -> None:
+    base = snapshot.take()
+    write(root, {"a.py": "ours\n", "ours": "1\n"})
+    before = snapshot.take()
+    write(root, {"a.py": "both\n", "theirs": "1\n"})
+    (root / "dir" / "b.txt").unlink()
+    carried = snapshot.carry(base, before, snapshot.take())
+    assert [(row["path"], row["kind"]) for row in snapshot.changes(base, carried)] == [
+        ("dir/b.txt", "delete"),
+        ("theirs", "create"),
+    ]
+    assert snapshot.carry(base, before, before) == base
+
+
+def test_large_untracked_files_are_left_out_and_named(root: Path, snapshot: Snapshot) -> None:
+    before = snapshot.take()
+    for name in ("large", "dir/la rge[1]*"):
+        (root / name).touch()
+        os.truncate(root / name, (32 << 20) + 1)
+    write(root, {"small": "1\n"})
+    assert [row["path"] for row in snapshot.changes(before, snapshot.take())] == ["small"]
+    said = [
+        f"{name} has more than 32 MiB and is not tracked: left out" for name in ("dir/la rge[1]*", "large")
+    ]
+    assert snapshot.problems == said
+    os.truncate(root / "large", 1)
+    assert [row["path"] for row in snapshot.changes(before, snapshot.take())] == ["large", "small"]
+
+
+def test_nothing_half_written_stays(root: Path, snapshot: Snapshot, tmp_path: Path) -> None:
+    objects = tmp_path / "session" / "objects"
+    write(objects, {"ab/tmp_obj_x": "half", "pack/tmp_pack_x": "half", "tmp_obj_y": "half"})
+    snapshot.take()
+    assert list(objects.rglob("tmp_*")) == []
 
 
 def test_an_index_that_is_no_file_is_refused(root: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_over_http_it_says_the_same() -> None:
     bodies = [path.read_bytes() for path in RECORDINGS]
     with Server(bodies) as server, closing(Transport(server.url, None, {})) as transport:
         for body in bodies:
-            assert decode(transport.send({"messages": []})) == decode([body])
+            assert decode(transport.ask({"messages": []})()) == decode([body])
 
 
 def test_all_recordings_are_here() -> None:

@@ -31,7 +31,7 @@ KEY = "key.0123456789"
 
 def ask(url: str, key: str | None = KEY, headers: dict[str, str] | None = None) -> bytes:
     with closing(Transport(url, key, headers or {})) as transport:
-        return b"".join(transport.send(BODY))
+        return b"".join(transport.ask(BODY)())
 
 
 def refused(url: str) -> Failure:
@@ -83,13 +83,13 @@ def test_the_bytes_are_those_that_were_sent() -> None:
 def test_one_transport_asks_again_and_again() -> None:
     answers = [answer(str(number)) for number in range(3)]
     with Server(answers) as server, closing(Transport(server.url, KEY, {})) as transport:
-        assert [b"".join(transport.send(BODY)) for _ in answers] == answers
+        assert [b"".join(transport.ask(BODY)()) for _ in answers] == answers
 
 
 def test_bytes_arrive_while_the_host_is_still_sending() -> None:
     with Server([{"content": "one two", "fault": "stall", "after": 50}]) as server:
         transport = Transport(server.url, KEY, {})
-        with closing(transport), closing(transport.send(BODY)) as pieces:
+        with closing(transport), closing(iter(transport.ask(BODY)())) as pieces:
             assert len(next(pieces)) == 50
 
 
@@ -106,7 +106,7 @@ VARIABLES = {
 SEND = """
 import sys
 from glm_agent.transport import Transport
-for piece in Transport(sys.argv[1], sys.argv[2] or None, {}).send({"messages": []}):
+for piece in Transport(sys.argv[1], sys.argv[2] or None, {}).ask({"messages": []})():
     print(len(piece), flush=True)
 """
 
@@ -200,7 +200,7 @@ def test_a_stream_that_breaks_off_gives_what_came_and_then_fails(kind: str) -> N
         closing(Transport(server.url, KEY, {})) as transport,
         pytest.raises(Failure, match=r"^the stream broke off: ."),
     ):
-        came.extend(transport.send(BODY))
+        came.extend(transport.ask(BODY)())
     assert len(b"".join(came)) in ((0, 100) if kind == "reset" else (100,))
 
 
@@ -274,7 +274,7 @@ def test_leaving_a_stream_hangs_up() -> None:
     """The host's thread ends when its client is gone; a stall has no other end."""
     turn = {"content": "one two", "fault": "stall", "after": 50}
     with Server([turn]) as server, closing(Transport(server.url, KEY, {})) as transport:
-        pieces = transport.send(BODY)
+        pieces = iter(transport.ask(BODY)())
         next(pieces)
         before = threading.active_count()
         pieces.close()
@@ -317,3 +317,39 @@ def test_a_base_url_that_cannot_be_used_is_refused_and_no_secret_shown(url: str)
     with pytest.raises(UsageError, match="--base-url") as caught:
         check_base_url(url)
     assert "secret" not in str(caught.value)
+
+
+ROUTES = """
+import sys
+from glm_agent.transport import Transport
+
+try:
+    print(b"".join(Transport(sys.argv[1], None, {}).ask({"stream": True})()).decode()[:5])
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def ask_with(url: str, **variables: str) -> str:
+    """What a process with these variables gets from `url`."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SSL_")}
+    env = {**own, **variables, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", ROUTES, url], env=env, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"])
+def test_no_proxy_stands_between_us_and_this_machine(name: str) -> None:
+    with Server([{"content": "Hi"}]) as server:
+        assert ask_with(server.url, **{name: "http://127.0.0.1:9"}) == "data:"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "socks5://127.0.0.1:9"), ("HTTPS_PROXY", "nothing://x"), ("SSL_CERT_FILE", "/missing")],
+)
+def test_an_environment_that_leads_nowhere_is_named(name: str, value: str) -> None:
+    said = ask_with("https://host.invalid/v1", **{name: value})
+    assert said.startswith(f"ConfigError cannot connect as the environment says ({name}")

@@ -44,6 +44,12 @@ def test_counts_are_never_negative(raw: Json) -> None:
     assert min(normalise(raw).values()) >= 0
 
 
+def test_counts_stay_numbers_of_every_parser() -> None:
+    most = normalise({"prompt_tokens": 10**400, "completion_tokens": 2**53 + 1})
+    assert most == {**NONE, "input_tokens": 2**53, "output_tokens": 2**53}
+    assert add(most, most) == most
+
+
 def test_usages_add_up() -> None:
     assert add(NONE, SOME) == SOME
     assert add(SOME, SOME) == {name: 2 * count for name, count in SOME.items()}

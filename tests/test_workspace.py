@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from glm_agent.errors import ToolError
@@ -185,6 +185,7 @@ def test_decoding_loses_nothing(data: bytes) -> None:
 
 @given(st.text(), st.sampled_from(["utf-8", "utf-16-le", "utf-16-be", "utf-32-be"]))
 def test_a_marked_text_is_read_without_its_mark(text: str, codec: str) -> None:
+    assume(not (codec == "utf-16-le" and text.startswith("\0")))  # the mark of UTF-32
     mark = "\ufeff".encode(codec)
     assert decode(mark + text.encode(codec)) == (text, f"{codec}-bom")
 

@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..types import Event, Notice
 from . import task
 from .conduct import Stage, conduct
-from .session import open_session
+from .session import open_session, work
 
 
 def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, str] | None = None) -> int:
@@ -26,4 +26,4 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     session = open_session(stage, "ask", given, git)
     yield session.started
     yield from map(Notice, session.notices)
-    yield from session.agent.run(session.history, given.text)
+    yield from work(stage, session, given.text)

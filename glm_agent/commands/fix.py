@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Generator, Mapping
+import threading
+from collections.abc import Generator, Iterator, Mapping
 from typing import Literal
 
-from .. import config, repository, verify
-from ..errors import UsageError
+from .. import config, patching, repository, verify
+from ..errors import AuthError, ToolError, UsageError
 from ..snapshot import Snapshot
-from ..types import Event, Notice, Stopped, Verified
+from ..tools.arguments import decode
+from ..types import Event, Notice, Said, ToolCall, ToolResult, ToolStarted, Verified
+from ..workspace import Workspace
 from . import artefacts, task
 from .conduct import Stage, conduct
-from .session import Session, open_session
+from .session import Session, open_session, work
 
 _REMINDERS = 2
 _UNCHANGED = (
@@ -33,11 +35,33 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     if not given.text.strip() and not commands:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
-    session = open_session(stage, "fix", given, repository.describe(stage.top))
+    try:
+        session = open_session(stage, "fix", given, repository.describe(stage.top))
+    except AuthError:
+        if given.text.strip() or not (yield from _pass_already(stage, commands)):
+            raise
+        _end_unasked(stage)
+        return
     yield session.started
     yield from map(Notice, (*session.notices, *notices))
     stage.tally.may_be_unchanged = settings.allow_empty
     yield from _Fix(stage, session, commands).events(given.text)
+
+
+def _pass_already(stage: Stage, commands: list[str]) -> Generator[Event, None, bool]:
+    """Whether there is nothing to ask a model for, so that no key is missing."""
+    for command in commands:
+        timeout = stage.settings.verify_timeout
+        check = verify.run(command, stage.top, "before", timeout=timeout, cancel=threading.Event())
+        yield check
+        if check.exit_code != 0:
+            return False
+    return True
+
+
+def _end_unasked(stage: Stage) -> None:
+    stage.tally.answer = "Nothing to fix: every --verify command passes already."
+    stage.tally.may_be_unchanged = True
 
 
 def _commands(stage: Stage) -> tuple[list[str], list[str]]:
@@ -58,21 +82,26 @@ class _Fix:
         self._commands = commands
         self._reminders = 0
         self._snapshot = Snapshot(stage.top, session.folder)
-        self._start = self._snapshot.take()
+        self._start: str | None = None  # tree: what checks write is none of the run's, before and after it
+        self._end: str | None = None
+        self._writes: dict[str, list[str]] = {}  # paths by call
+        self._touched: set[str] = set()
+        self._told: set[str] = set()
+        stage.first.append(self._watch)
         stage.endings.append(self._collect)
 
     def events(self, task_text: str) -> Generator[Event]:
-        yield from map(Notice, self._snapshot.problems)
         baseline = yield from self._verify("before")
         for check in baseline:
             verify.require_runnable(check)
         failing = [check for check in baseline if check.exit_code != 0]
         if not task_text.strip():
             if not failing:
-                self._stage.tally.answer = "Nothing to fix: every --verify command passes already."
-                self._stage.tally.may_be_unchanged = True
+                _end_unasked(self._stage)
                 return
             task_text = f"Make this pass.\n\n{verify.report(failing)}"
+        self._start = self._snapshot.take()
+        yield from self._problems()
         yield from self._rounds(task_text)
 
     def _rounds(self, prompt: str) -> Generator[Event]:
@@ -85,19 +114,33 @@ class _Fix:
             if not (left and failing and finished):
                 break
             prompt = verify.report(failing)
+            self._disown_checks()
         for check in failing:
-            named = f": {', '.join(check.failed[:10])}" if check.failed != [check.command] else ""
-            self._stage.tally.note("error_verify", f"--verify {check.command!r} still fails{named}")
+            self._stage.tally.note("error_verify", self._complaint(check))
+
+    def _complaint(self, check: Verified) -> str:
+        """What is wrong now, and whether it was before."""
+        before = [first for first in self._stage.tally.before if first.command == check.command]
+        broken = verify.compare(before, [check])["newly_broken"]
+        kinds = (
+            ("still fails", [name for name in check.failed if name not in broken]),
+            ("is newly broken", broken),
+        )
+        parts: list[str] = []
+        for kind, names in kinds:
+            named = f": {', '.join(names[:10])}" if names != [check.command] else ""
+            parts += [kind + named] * bool(names)
+        return f"--verify {check.command!r} {'; '.join(parts) or 'still fails'}"
 
     def _work(self, prompt: str) -> Generator[Event, None, bool]:
         """The agent until it is done, reminded while it has changed nothing; False if a cap stopped it."""
         while True:
-            done = False
-            for event in self._session.agent.run(self._session.history, prompt):
-                done = isinstance(event, Stopped) and event.reason == "done"
-                yield event
-            unchanged = not self._stage.tally.may_be_unchanged and self._snapshot.take() == self._start
-            if not done or not unchanged or self._reminders == _REMINDERS:
+            self._end = None
+            done = yield from work(self._stage, self._session, prompt)
+            self._end = self._snapshot.take(self._touched)
+            yield from self._problems()
+            may_end = self._stage.tally.may_be_unchanged or self._has_changes(self._end)
+            if not done or may_end or self._reminders == _REMINDERS:
                 return done
             self._reminders += 1
             prompt = _UNCHANGED
@@ -116,12 +159,50 @@ class _Fix:
             yield check
         return checks
 
+    def _disown_checks(self) -> None:
+        """What the checks of a round wrote was there before the next one."""
+        if self._start and self._end:
+            self._start = self._snapshot.carry(self._start, self._end, self._snapshot.take(self._touched))
+
+    def _has_changes(self, end: str) -> bool:
+        """Whether the model changed anything, be it where no diff can tell."""
+        return end != self._start or any(map(self._snapshot.is_elsewhere, self._touched))
+
+    def _problems(self) -> Iterator[Notice]:
+        """What the last tree is without, each said once."""
+        new = [problem for problem in self._snapshot.problems if problem not in self._told]
+        self._told.update(new)
+        return map(Notice, new)
+
+    def _watch(self, event: Event) -> None:
+        """Takes note of what the tools write: it counts even where git ignores it."""
+        match event:
+            case ToolStarted(call):
+                found = self._writes[call.id] = list(self._paths(call))
+                if self._start:
+                    self._start = self._snapshot.complete(self._start, found)
+            case Said(ToolResult(call_id=call_id, ok=True)):
+                self._touched.update(self._writes.get(call_id, ()))
+            case _:
+                pass
+
+    def _paths(self, call: ToolCall) -> Iterator[str]:
+        """What a call may write, relative to the root, as far as it says so."""
+        tool = self._session.agent.tools.get(call.name)
+        if tool is None or tool.reads_only:
+            return
+        try:
+            arguments = decode(tool, call.arguments)
+            named = patching.paths(arguments["patch"]) if tool.name == "patch" else [arguments.get("path")]
+            for name in filter(None, named):
+                yield Workspace(self._stage.top).locate(name)
+        except ToolError:  # the tool will say so
+            return
+
     def _collect(self) -> None:
         """The run's changes, its patch and its evidence, however it ended."""
         tally, settings = self._stage.tally, self._stage.settings
-        end = self._snapshot.take()
-        tally.changes = self._snapshot.changes(self._start, end)
-        patch = self._snapshot.diff(self._start, end)
+        patch = self._take_changes()
         if not settings.ephemeral:
             kept = str(self._session.folder / "patch.diff")
             artefacts.write(kept, patch)
@@ -130,10 +211,21 @@ class _Fix:
             after = tally.after[-len(self._commands) :]
             tally.verification = verify.compare(tally.before, after)
         if settings.patch == "-":
-            sys.stdout.buffer.write(patch)
-            sys.stdout.flush()
+            artefacts.print_patch(patch)
         elif settings.patch:
             artefacts.write(settings.patch, patch)
             tally.patch_file = settings.patch
-        if not tally.changes and not tally.may_be_unchanged and not tally.subtypes:
+        changed = self._end and self._has_changes(self._end)
+        if not changed and not tally.may_be_unchanged and not tally.subtypes:
             tally.note("error_no_changes", "nothing was changed; --allow-empty accepts that")
+
+    def _take_changes(self) -> bytes:
+        """The diff of all work; of the tree as it is now if the work was interrupted."""
+        if self._start is None:
+            return b""
+        if self._end is None:
+            self._end = self._snapshot.take(self._touched)
+            for notice in self._problems():
+                self._stage.show(notice)
+        self._stage.tally.changes = self._snapshot.changes(self._start, self._end)
+        return self._snapshot.diff(self._start, self._end)

@@ -1,59 +1,82 @@
-"""`models`: the models and providers in our tables."""
+"""`models`: the models and providers in our tables and the user's."""
 
 from __future__ import annotations
 
-from .. import dialects
-from ..dialects import Model
+from .. import config, dialects
+from ..dialects import Model, Provider
+from ..git import find_root
 from ..types import Json
 from .plain import as_json, print_text, table
 
 
 def run(as_data: bool, provider: str | None) -> int:
-    return print_text(lambda: _text(as_data, provider or dialects.default_provider().name))
+    return print_text(lambda: _text(as_data, provider))
 
 
-def _text(as_data: bool, name: str) -> str:
-    provider = dialects.find_provider(name)
-    rows = [_row(name, model) for model in dialects.models().values()]
+def _text(as_data: bool, name: str | None) -> str:
+    folder = config.working_folder(None)
+    settings = config.load({"provider": name}, folder, find_root(folder))
+    provider = dialects.find_provider(settings.provider or dialects.default_provider().name)
+    rows = [_row(provider, dialects.find_model(provider, name)) for name in dialects.models()]
+    hosts = dialects.providers().values()
     if as_data:
-        hosts = [
-            {"name": row.name, "title": row.title, "base_url": row.base_url}
-            for row in dialects.providers().values()
-        ]
-        return as_json({"models": rows, "providers": hosts})
-    head = ("MODEL", "WINDOW", "REPLY", "THINKING", "EFFORT", "IN $/M", "CACHED", "OUT")
+        return as_json({"provider": provider.name, "models": rows, "providers": list(map(_host, hosts))})
+    head = ("MODEL", "THERE", "WINDOW", "REPLY", "THINKING", "EFFORT", "IN $/M", "CACHED", "OUT", "OF")
     lines = [
-        (_name(row), str(row["window"]), str(row["output"]), row["thinking"], _words(row), *_price(row))
+        (
+            f"{row['name']}*" if row["default"] else row["name"],
+            row["id"],
+            str(row["window"]),
+            str(row["output"]),
+            row["thinking"],
+            " ".join(row["effort"]) or "-",
+            *_price(row),
+        )
         for row in rows
     ]
-    hosts = [(row.name, row.base_url or "--base-url", row.title) for row in dialects.providers().values()]
-    note = f"Prices of {provider.name}, US dollars per million tokens; * is the default.\n\n"
-    return table(head, lines) + note + table(("PROVIDER", "BASE URL", ""), hosts)
+    note = (
+        f"As {provider.name} has them, if it does: * is the default, ? is not known. "
+        "Prices are US dollars per million tokens.\n\n"
+    )
+    where = [(row.name, row.base_url or "--base-url", _keys(row), row.title) for row in hosts]
+    return table(head, lines) + note + table(("PROVIDER", "BASE URL", "KEY", ""), where)
 
 
-def _row(provider: str, model: Model) -> Json:
+def _row(provider: Provider, model: Model) -> Json:
+    price = dialects.price(provider, model)
     return {
         "name": model.name,
+        "id": model.id,
         "default": model.default,
         "window": model.window,
         "output": model.output,
         "thinking": model.thinking,
-        "effort": model.effort,
-        "tool_stream": model.tool_stream,
-        "price": model.price.get(provider),
+        "effort": model.effort if provider.effort != "none" else (),
+        "keeps_thinking": model.keeps_thinking and provider.keeps_thinking,
+        "tool_stream": model.tool_stream and provider.tool_stream,
+        "vision": model.vision,
+        "price": price[:3] if price else None,
+        "price_date": price.date if price else None,
     }
 
 
-def _name(row: Json) -> str:
-    return f"{row['name']}*" if row["default"] else row["name"]
+def _host(provider: Provider) -> Json:
+    return {
+        "name": provider.name,
+        "title": provider.title,
+        "base_url": provider.base_url,
+        "key_env": provider.key_env,
+        "key_needed": provider.key_needed,
+        "in_flight": provider.in_flight,
+    }
 
 
-def _words(row: Json) -> str:
-    return " ".join(row["effort"]) or "-"
-
-
-def _price(row: Json) -> tuple[str, str, str]:
-    if not row["price"]:
-        return "?", "?", "?"
+def _price(row: Json) -> tuple[str, str, str, str]:
+    if row["price"] is None:
+        return "?", "?", "?", "-"
     given, cached, out = (f"{dollars:g}" for dollars in row["price"])
-    return given, cached, out
+    return given, cached, out, row["price_date"]
+
+
+def _keys(provider: Provider) -> str:
+    return " ".join(provider.key_env) if provider.key_needed else "-"

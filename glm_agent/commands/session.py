@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import __version__, config, dialects, instructions, tools
+from .. import __version__, config, dialects, instructions, structured, tools
 from ..agent import Agent
 from ..client import Client
-from ..dialects import Dialect, Model, Provider, Wish
+from ..dialects import Dialect, Wish
+from ..errors import RepositoryError
 from ..journal import Journal
 from ..settings import Settings
-from ..transport import Transport
-from ..types import Json, Message, Started, Tool
+from ..structured import Answer
+from ..types import Event, Json, Message, Started, Tool
 from ..workspace import Workspace
 from . import artefacts
 from .conduct import Stage
+from .connection import choose_model, connect, open_client
 from .task import Task
 
 _TURNS = {"fix": 150, "ask": 40}
@@ -35,42 +38,53 @@ class Session(NamedTuple):
     history: list[Message]
     started: Started
     notices: list[str]
+    answer: Answer | None
 
 
 def open_session(stage: Stage, command: str, task: Task, git: Json | None) -> Session:
     """Builds the parts; from here on events are journaled. Raises AgentError before anything is sent."""
     settings = stage.settings
     artefacts.check(settings)
-    stage.endings.append(lambda: _keep_answer(stage))
+    answer = Answer(structured.load(settings.json_schema)) if settings.json_schema else None
+    stage.endings += [lambda: _take_answer(stage, answer), lambda: _keep_answer(stage)]
     provider, model = choose_model(settings)
     transport = connect(settings, provider)
     folder = _open_journal(stage)
     workspace = Workspace(stage.top)
-    kit = tools.build(command, workspace, folder, may_run_commands=settings.yolo)
+    built = tools.build(command, workspace, folder, may_run_commands=settings.yolo)
+    kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
-    facts = _facts(stage.top, git)
-    system = instructions.system_prompt(command, kit, facts, told, settings.append_system_prompt)
+    extra = [text for text in (answer and structured.INSTRUCTION, settings.append_system_prompt) if text]
+    system = instructions.system_prompt(command, kit, _facts(stage.top, git), told, extra)
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(provider, model, system, kit, wish)
-    agent = _agent(stage, command, kit, dialect, transport)
+    client = open_client(stage, kit, dialect, transport, built.forget)
+    agent = _agent(stage, command, kit, client)
     started = _started(stage, command, dialect, transport.host, agent)
     started.session_id, started.git, started.stdin = folder.name, git, task.stdin
     started.instructions = [instruction.record() for instruction in told]
-    return Session(folder, agent, [], started, [*notices, *_warnings(stage, task, dialect)])
+    return Session(folder, agent, [], started, [*notices, *_warnings(stage, task, dialect)], answer)
 
 
-def choose_model(settings: Settings) -> tuple[Provider, Model]:
-    """Raises UsageError for names that cannot be."""
-    name = settings.provider or dialects.default_provider().name
-    provider = dialects.find_provider(name)
-    return provider, dialects.find_model(provider, settings.model or dialects.default_model().name)
+def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, bool]:
+    """The agent until it is done and its answer fits the schema, if any; False if a cap stopped it."""
+    answer = session.answer
+    if answer:
+        answer.withdraw()
+    yield from session.agent.run(session.history, prompt)
+    while answer and stage.tally.is_done and (again := answer.demand(stage.tally.answer)) is not None:
+        yield from session.agent.run(session.history, again)
+    return stage.tally.is_done
 
 
-def connect(settings: Settings, provider: Provider) -> Transport:
-    """Raises AuthError without a key, UsageError without a usable URL; sends nothing."""
-    url, _ = config.find_base_url(settings, provider)
-    found = config.find_key(settings, provider)
-    return Transport(url, found[0] if found else None, provider.headers)
+def _take_answer(stage: Stage, answer: Answer | None) -> None:
+    """What fits the schema is the result; a model that was done without it has failed."""
+    tally = stage.tally
+    if answer and answer.found:
+        tally.structured_output = answer.value
+        tally.answer = json.dumps(answer.value, ensure_ascii=False)
+    elif answer and tally.is_done:
+        tally.note("error_schema", answer.complaint)
 
 
 def _keep_answer(stage: Stage) -> None:
@@ -82,16 +96,32 @@ def _keep_answer(stage: Stage) -> None:
 def _open_journal(stage: Stage) -> Path:
     """The session's folder, with a journal that takes every event before the views do."""
     home = config.state_home() / "sessions"
+    _keep_out_of(stage.top, config.state_home())
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
     if stage.settings.ephemeral:
         import tempfile  # 14 ms
 
         home = Path(tempfile.mkdtemp(prefix="glm-agent-"))
+        _keep_out_of(stage.top, home)
         stage.closers.append(lambda: shutil.rmtree(home, ignore_errors=True))
     journal = Journal(home / name, stage.redact)
     stage.first.append(journal)
     stage.closers.insert(0, journal.close)
     return home / name
+
+
+def _keep_out_of(top: Path, folder: Path) -> None:
+    """What we keep is no part of the repository: beneath `top`, `folder` is made to ignore itself."""
+    if not folder.resolve().is_relative_to(top.resolve()):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".gitignore").open("x") as file:
+            file.write("*\n")
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise RepositoryError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def _instructions(stage: Stage, workspace: Workspace) -> list[instructions.Instruction]:
@@ -111,16 +141,14 @@ def _facts(root: Path, git: Json | None) -> list[str]:
     ]
 
 
-def _agent(stage: Stage, command: str, kit: Sequence[Tool], dialect: Dialect, transport: Transport) -> Agent:
-    settings, tally = stage.settings, stage.tally
-    client = Client(dialect, transport.host, transport.send, may_raise_limit=settings.max_tokens is None)
-    tally.price = dialects.price(dialect.provider, dialect.model)
-    stage.endings.append(lambda: setattr(tally, "api_seconds", client.seconds))
+def _agent(stage: Stage, command: str, kit: Sequence[Tool], client: Client) -> Agent:
+    settings = stage.settings
     return Agent(
         complete=client.complete,
         tools={tool.name: tool for tool in kit},
         max_turns=_cap(settings, "max_turns", _TURNS[command]),
         max_tool_calls=_cap(settings, "max_tool_calls", _TOOL_CALLS),
+        cancel=stage.cancel,
     )
 
 

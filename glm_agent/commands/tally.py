@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 
@@ -23,6 +22,7 @@ from ..types import (
 )
 from ..usage import Price
 
+_MOST = 1e9  # US dollars: more is no cost
 _CAPS = {
     "max_turns": ("error_max_turns", "stopped after {} turns; --max-turns raises the cap"),
     "max_tool_calls": ("error_max_budget", "stopped at the cap on tool calls; --max-tool-calls raises it"),
@@ -39,6 +39,8 @@ class Tally:
     base_commit: str | None = None
     may_be_unchanged: bool = False
     answer: str = ""
+    structured_output: object = None
+    is_done: bool = False  # whether the model ended its work, rather than a cap or an error
     turns: int = 0
     api_seconds: float = 0.0
     tokens: Json = field(default_factory=lambda: usage.normalise({}))
@@ -58,7 +60,10 @@ class Tally:
                 self.session_id = event.session_id
                 self.base_commit = (event.git or {}).get("head")
             case Said(message):
+                self.is_done = False
                 self._said(message)
+            case Stopped(reason="done"):
+                self.is_done = True
             case Discarded():
                 self._charge(event.turn)
             case Verified():
@@ -97,6 +102,7 @@ class Tally:
                 patch_file=self.patch_file,
                 base_commit=self.base_commit,
                 verification=self.verification,
+                structured_output=self.structured_output,
                 errors=self.errors,
             )
         )
@@ -110,7 +116,7 @@ class Tally:
     def _charge(self, turn: Assistant) -> None:
         self.tokens = usage.add(self.tokens, usage.normalise(turn.usage))
         charged = turn.usage.get("cost")
-        if isinstance(charged, int | float) and not isinstance(charged, bool) and 0 <= charged < math.inf:
+        if isinstance(charged, int | float) and not isinstance(charged, bool) and 0 <= charged < _MOST:
             self.charged = (self.charged or 0.0) + charged
 
     def _cost(self) -> tuple[float | None, str]:

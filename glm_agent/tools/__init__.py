@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from ..types import Tool
 from ..workspace import Workspace
+from . import repeats
 from .seen import Seen
 from .spill import Spill
 
@@ -15,14 +18,26 @@ def prompt(name: str) -> str:
     return (Path(__file__).parent / "prompts" / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
-def build(command: str, workspace: Workspace, folder: Path, *, may_run_commands: bool) -> list[Tool]:
-    """The tools of one session of `command`, always in the same order; long outputs are kept in `folder`."""
-    from . import bash, edit, patch, read, repeats, search, write
+class Kit(NamedTuple):
+    """`forget` is to be called when what tools have said is no longer before the model."""
 
-    seen, spill = Seen(), Spill(folder / "outputs")
-    kit = [read.tool(workspace, seen, spill), search.tool(workspace, spill)]
+    tools: list[Tool]
+    forget: Callable[[], None]
+
+
+def build(command: str, workspace: Workspace, folder: Path, *, may_run_commands: bool) -> Kit:
+    """The tools of one session of `command`, always in the same order; long outputs are kept in `folder`."""
+    from . import bash, edit, patch, read, search, write
+
+    seen, spill, memory = Seen(), Spill(folder / "outputs"), repeats.Memory()
+    found = [read.tool(workspace, seen, spill), search.tool(workspace, spill)]
     if command == "fix":
-        kit += [edit.tool(workspace, seen), write.tool(workspace, seen), patch.tool(workspace, seen)]
+        found += [edit.tool(workspace, seen), write.tool(workspace, seen), patch.tool(workspace, seen)]
         if may_run_commands:
-            kit.append(bash.tool(workspace.root, spill))
-    return repeats.guard(kit)
+            found.append(bash.tool(workspace.root, spill))
+
+    def forget() -> None:
+        seen.forget()
+        memory.forget()
+
+    return Kit(repeats.guard(found, memory), forget)

@@ -33,6 +33,8 @@ def decode(tool: Tool, raw: str) -> Json:
 
     Truncated JSON is never repaired: half a call is not executed.
     """
+    if tool.takes_raw:
+        return {"raw": raw}
     given = _rename(_unwrap(_parse(raw), tool), tool)
     properties: dict[str, Json] = tool.parameters.get("properties", {})
     required: list[str] = tool.parameters.get("required", [])

@@ -16,16 +16,15 @@ _INCIDENTAL = re.compile(  # what differs between two runs of a command that did
 )
 
 
-def guard(tools: Iterable[Tool]) -> list[Tool]:
+def guard(tools: Iterable[Tool], memory: Memory) -> list[Tool]:
     """The same tools; each refuses a call that was run twice, if nothing can have changed its result.
 
     What can: a write that succeeded, and any other command.
     """
-    memory = _Memory()
     return [_guarded(tool, memory) for tool in tools]
 
 
-def _guarded(tool: Tool, memory: _Memory) -> Tool:
+def _guarded(tool: Tool, memory: Memory) -> Tool:
     is_command = "command" in tool.parameters["properties"]
 
     def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
@@ -51,7 +50,7 @@ def _guarded(tool: Tool, memory: _Memory) -> Tool:
     return tool._replace(run=run)
 
 
-class _Memory:
+class Memory:
     """Calls with their last result and how often in a row it came. Safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -68,7 +67,7 @@ class _Memory:
             before, times = self._results.get(call, (digest, 0))
             self._results[call] = (digest, times + 1 if before == digest else 1)
 
-    def forget(self, but: str | None) -> None:
+    def forget(self, but: str | None = None) -> None:
         """Something was changed; a command that is only run again changed nothing that it did not before."""
         with self._lock:
             self._results = {call: kept for call, kept in self._results.items() if call == but}

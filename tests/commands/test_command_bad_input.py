@@ -8,28 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import CHECK, DONE, FIX, Run, call, contents, git, make_repository, run, to
+from running import CHECK, DONE, HERE, Run, call, contents, git, make_repository, refused, run, shell, to
 
 from glm_agent.replay import Server
-
-URL = "http://127.0.0.1:9/v1"
-HERE = to(URL)
-
-
-def refused(glm: Run, *words: str, code: int, says: str, at: Path | None = None) -> None:
-    """The same refusal as text and as JSON; one line, no request (nobody listens at URL)."""
-    text = glm(*words, at=at)
-    assert (text.code, text.out) == (code, "")
-    assert [says in line for line in text.err.split("\n") if line.startswith("glm-agent: ")] == [True], (
-        text.err
-    )
-    assert "Traceback" not in text.err
-    data = glm(*words, "--json", at=at)
-    assert data.code == code
-    (error, *_) = data.result["errors"]
-    assert says in error
-    assert len(data.events) <= 4
-
 
 # The repository
 
@@ -99,6 +80,19 @@ def test_a_prompt_file_must_be_there(glm: Run, tmp_path: Path) -> None:
     refused(glm, "fix", "--prompt-file", str(tmp_path), *HERE, code=2, says="Is a directory")
 
 
+def test_a_prompt_file_is_never_waited_for(glm: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused(glm, "fix", "--prompt-file", str(tmp_path / "pipe"), *HERE, code=2, says="no regular file")
+    refused(glm, "fix", "--prompt-file", "/dev/zero", *HERE, code=2, says="is larger than 1 MiB")
+    refused(glm, "fix", "--prompt-file", "/dev/null", *HERE, code=2, says="nothing to do")
+
+
+def test_a_prompt_may_come_through_a_pipe_that_has_a_name(repo: Path) -> None:
+    with Server([DONE], strict=True) as server:
+        ran = shell(repo, f"$GLM ask --prompt-file <(echo What?) {' '.join(to(server.url))}")
+    assert (ran.code, server.requests[0].body["messages"][-1]["content"]) == (0, "What?\n")
+
+
 def test_an_argument_that_is_not_utf_8_is_refused(repo: Path) -> None:
     ran = run(repo, "fix", os.fsdecode(b"Add \xff"), *HERE, "--json")
     assert (ran.code, ran.result["errors"]) == (2, ["the task is not valid UTF-8 at byte 4"])
@@ -156,37 +150,6 @@ def test_a_base_url_must_be_one(glm: Run, url: str) -> None:
 @pytest.mark.parametrize("words", [("--verify", ""), ("--verify", "a\0b")], ids=["empty", "nul"])
 def test_a_check_must_be_a_command(glm: Run, words: tuple[str, ...]) -> None:
     refused(glm, "fix", "Add.", *words, *HERE, code=2, says="expected a text")
-
-
-@pytest.mark.parametrize("option", ["-o", "--patch", "--debug-file"])
-def test_a_file_to_write_needs_a_directory_before_anything_is_asked(
-    glm: Run, tmp_path: Path, option: str
-) -> None:
-    for file in (tmp_path / "missing" / "file", tmp_path):
-        refused(
-            glm, "fix", "Add.", option, str(file), *HERE, code=2, says="not a file in an existing directory"
-        )
-    assert not (tmp_path / "missing").exists()
-
-
-def test_the_answer_and_the_patch_cannot_share_a_file_or_stdout_with_json(glm: Run, tmp_path: Path) -> None:
-    file = str(tmp_path / "f")
-    refused(glm, "fix", "Add.", "-o", file, "--patch", file, *HERE, code=2, says="give two files")
-    ran = glm("fix", "Add.", "--patch", "-", *HERE, "--json")
-    assert (ran.code, "--output-format text" in ran.result["errors"][0]) == (2, True)
-
-
-def test_a_file_that_was_there_stays_if_the_run_never_begins(glm: Run, tmp_path: Path) -> None:
-    (tmp_path / "f").write_text("mine\n")
-    assert glm("fix", "", "-o", str(tmp_path / "f"), *HERE).code == 2
-    assert (tmp_path / "f").read_text() == "mine\n"
-
-
-def test_a_full_disk_for_the_answer_is_an_error(glm: Run) -> None:
-    with Server([FIX, DONE]) as server:
-        ran = glm("fix", "Add.", "-o", "/dev/full", *to(server.url), "--json")
-    assert (ran.code, ran.result["errors"]) == (1, ["cannot write /dev/full: No space left on device"])
-    assert len(ran.result["changes"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -264,7 +227,7 @@ def test_a_host_that_cannot_be_reached_is_75_after_some_tries(glm: Run, nobody: 
 
 
 def test_a_host_that_is_busy_for_long_is_75(glm: Run) -> None:
-    busy = {"fault": "status", "status": 429, "headers": {"Retry-After": "600"}}
+    busy = {"fault": "status", "status": 429, "headers": {"Retry-After": "3600"}}
     with Server([busy], strict=True) as server:
         ran = glm("fix", "Add.", *to(server.url), "--json")
     assert (ran.code, ran.result["subtype"], len(server.requests)) == (75, "error_provider", 1)
@@ -284,8 +247,9 @@ def test_a_host_that_is_busy_for_long_is_75(glm: Run) -> None:
         ('api_key = "sk-1"\n', ":1: keys belong into"),
         ("model = '\udcff'\n", ":1: not valid UTF-8"),
         ("# " + "x" * (1 << 20), ": larger than 1 MiB"),
+        ("a = " + "[" * 5000, ": not valid TOML: nested too deeply"),
     ],
-    ids=["toml", "number", "type", "key", "secret", "bytes", "huge"],
+    ids=["toml", "number", "type", "key", "secret", "bytes", "huge", "deep"],
 )
 def test_a_bad_configuration_is_52_with_file_and_line(glm: Run, home: Path, text: str, says: str) -> None:
     file = home / ".config/glm-agent/config.toml"
@@ -328,6 +292,21 @@ def test_a_repository_that_wants_to_widen_anything_is_52(glm: Run, repo: Path, f
     ]
 
 
+@pytest.mark.parametrize(
+    ("file", "head"), [(".glm-agent.toml", ""), ("pyproject.toml", "[tool.glm-agent]\n")]
+)
+def test_a_repository_s_settings_that_are_nested_without_end_are_52(
+    glm: Run, repo: Path, file: str, head: str
+) -> None:
+    (repo / file).write_text(f"{head}a = {'[' * 5000}")
+    refused(glm, "ask", "What?", *HERE, code=52, says=f"{repo / file}: not valid TOML: nested too deeply")
+
+
+def test_a_directory_that_leads_to_itself_is_said(glm: Run, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    refused(glm, "ask", "What?", *HERE, code=45, says="cannot be entered", at=tmp_path / "loop")
+
+
 def test_a_bad_variable_is_52(glm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLM_AGENT_MAX_TURNS", "many")
     refused(glm, "fix", "Add.", *HERE, code=52, says="environment variable GLM_AGENT_MAX_TURNS='many'")
@@ -339,6 +318,20 @@ def test_an_env_file_must_be_there_and_readable(glm: Run, tmp_path: Path) -> Non
     refused(
         glm, "ask", "What?", "--env-file", str(tmp_path / "keys"), *HERE, code=52, says="keys:2: expected"
     )
+
+
+def test_json_has_a_variable_too(glm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLM_AGENT_JSON", "1")
+    assert glm("fix", "Add.", "--max-turns", "0", *HERE).result["subtype"] == "error_usage"
+    with Server([DONE]) as server:
+        assert glm("ask", "What?", *to(server.url)).events[0]["subtype"] == "init"
+    assert glm("fix", "", "--output-format", "text", *HERE).out == ""
+    monkeypatch.setenv("GLM_AGENT_OUTPUT_FORMAT", "json")
+    assert "set one of them" in glm("fix", "Add.", *HERE).result["errors"][0]
+    monkeypatch.delenv("GLM_AGENT_OUTPUT_FORMAT")
+    monkeypatch.setenv("GLM_AGENT_JSON", "perhaps")
+    assert (ran := glm("fix", "Add.", *HERE)).code == 52
+    assert "GLM_AGENT_JSON='perhaps': expected true or false" in ran.err
 
 
 def test_json_may_be_asked_for_by_the_environment(glm: Run, monkeypatch: pytest.MonkeyPatch) -> None:

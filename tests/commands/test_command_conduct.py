@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from glm_agent import outcome
 from glm_agent.commands.conduct import Stage, conduct
 from glm_agent.commands.signals import TIME_IS_UP
 from glm_agent.errors import AgentError, BudgetError, Cancelled, ProviderError, UsageError
-from glm_agent.types import Event, Notice
+from glm_agent.render import View
+from glm_agent.types import Event, Finished, Notice
 
 Capture = pytest.CaptureFixture[bytes]
 
@@ -147,6 +150,98 @@ def test_the_time_is_up_and_then_one_signal_does_not_cut_the_endings_short(capfd
 
     ran = conducted(capfdbinary, work)
     assert (ran.code, ran.result["subtype"], seen) == (55, "error_max_budget", ["ended"])
+
+
+def test_a_signal_a_second_after_the_first_ends_the_program(capfdbinary: Capture, tmp_path: Path) -> None:
+    script = """
+import signal, sys, time
+from glm_agent.commands.signals import Signals
+from glm_agent.errors import Cancelled
+signals = Signals()
+with signals.installed(None):
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Cancelled:
+        signals._came[0] -= 1
+        signal.raise_signal(signal.SIGHUP)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 128 + signal.SIGHUP
+
+
+def test_the_alarm_after_a_signal_changes_nothing(capfdbinary: Capture) -> None:
+    def sink(event: Event) -> None:
+        if isinstance(event, Notice):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(TIME_IS_UP)
+
+    def events(stage: Stage) -> Generator[Event]:
+        stage.first.append(sink)
+        yield Notice("x")
+
+    assert conduct({"json": True}, events, {}) == 143
+
+
+class Broken:
+    """A view with a bug that shows at the end."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Finished):
+            raise OverflowError("too much")
+
+    def close(self) -> None: ...
+
+
+def test_a_view_that_fails_changes_nothing_of_what_the_machine_is_told(capfdbinary: Capture) -> None:
+    ran = conducted(capfdbinary, lambda stage: stage.views.append(Broken()))
+    assert (ran.code, ran.result["errors"]) == (0, [])
+    assert ran.err == "glm-agent: internal error: OverflowError: too much\n"
+
+
+def test_a_result_that_cannot_be_made_is_no_success(capfdbinary: Capture) -> None:
+    def work(stage: Stage) -> None:
+        stage.views[0] = Broken()
+
+    ran = conducted(capfdbinary, work)
+    assert (ran.code, ran.err) == (1, "glm-agent: internal error: OverflowError: too much\n")
+
+
+def test_the_machine_s_line_is_the_last_thing_that_is_said(capfdbinary: Capture) -> None:
+    seen: list[str] = []
+
+    def view(name: str) -> View:
+        class Noting(Broken):
+            def __call__(self, event: Event) -> None:
+                seen.append(name)
+
+        return Noting()
+
+    def work(stage: Stage) -> None:
+        stage.views[:] = [view("machine"), view("person")]
+
+    conducted(capfdbinary, work)
+    assert seen[-2:] == ["person", "machine"]
+
+
+@pytest.mark.parametrize("key", ["glm-agent", "assistant", "cache_read_input_tokens"])
+def test_a_word_of_the_format_is_no_key(capfdbinary: Capture, key: str) -> None:
+    def events(_: Stage) -> Generator[Event]:
+        yield Notice("sk-0123456789 x")
+
+    start = {"GLM_AGENT_API_KEY": key, "ZAI_API_KEY": "sk-0123456789"}
+    assert conduct({"json": True}, events, start) == 0
+    ran = Ran(0, capfdbinary.readouterr().out.decode(), "")
+    assert ran.result["usage"]["cache_read_input_tokens"] == 0
+    assert ran.events[0]["text"] == "[key] x"
+
+
+def test_a_bug_while_the_settings_are_read_is_a_result(capfdbinary: Capture) -> None:
+    def events(_: Stage) -> Generator[Event]:
+        yield Notice("never")
+
+    code = conduct({"json": True, "no_such_option": 1}, events, {})
+    ran = Ran(code, capfdbinary.readouterr().out.decode(), "")
+    assert (ran.code, len(ran.events)) == (1, 1)
+    assert ran.result["errors"][0].startswith("internal error: KeyError: 'no_such_option'")
 
 
 def test_text_tells_an_error_on_stderr_and_nothing_on_stdout(capfdbinary: Capture) -> None:

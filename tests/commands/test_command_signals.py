@@ -13,6 +13,7 @@ import pytest
 from running import FIX, RIGHT, STALL, Ran, finish, processes_with, run, start, to, wait_for
 
 from glm_agent.replay import Server
+from glm_agent.types import Json
 
 
 def stop(process: subprocess.Popen[bytes], number: int) -> tuple[Ran, float]:
@@ -75,17 +76,41 @@ def test_a_verify_command(repo: Path) -> None:
     assert (processes_with(mark), server.requests) == ([], [])
 
 
-def test_a_second_signal_ends_it_at_once(repo: Path) -> None:
+def stubborn(process_mark: str) -> Json:
+    """A call of a command that does not end on SIGTERM."""
+    nap = "import signal,time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(30)"
+    return {
+        "tool_calls": [
+            {"name": "bash", "arguments": {"command": f"{sys.executable} -c '{nap}' {process_mark}"}}
+        ]
+    }
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02, 0.05, 0.15])
+def test_a_second_signal_hurries_and_loses_nothing(repo: Path, pause: float) -> None:
     mark = f"mark-{os.urandom(6).hex()}"
-    nap = (
-        f"{sys.executable} -c 'import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(30)' {mark}"
-    )
-    with Server([{"tool_calls": [{"name": "bash", "arguments": {"command": nap}}]}], strict=True) as server:
+    with Server([FIX, stubborn(mark)], strict=True) as server:
+        process = start(repo, "fix", "Add.", "-y", "--json", *to(server.url))
+        wait_for(lambda: any(map(is_nap, processes_with(mark))))
+        time.sleep(0.1)  # until it ignores SIGTERM
+        process.send_signal(signal.SIGTERM)
+        time.sleep(pause)
+        ran, seconds = stop(process, signal.SIGTERM)
+    in_order(ran, seconds, signal.SIGTERM)
+    assert processes_with(mark) == []
+    assert RIGHT in Path(ran.result["patch_file"]).read_text()
+
+
+def test_a_third_signal_ends_it_at_once(repo: Path) -> None:
+    mark = f"mark-{os.urandom(6).hex()}"
+    with Server([stubborn(mark)], strict=True) as server:
         process = start(repo, "fix", "Add.", "-y", "--json", *to(server.url))
         wait_for(lambda: any(map(is_nap, processes_with(mark))))
         time.sleep(0.1)  # until it ignores SIGTERM
         process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
+        time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)  # two of one kind could arrive as one
+        time.sleep(0.01)
         ran, seconds = stop(process, signal.SIGINT)
     assert (ran.code, '"result"' in ran.out) == (130, False)
     assert seconds < 0.3

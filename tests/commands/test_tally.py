@@ -8,7 +8,11 @@ from glm_agent.commands.tally import Tally
 from glm_agent.types import Assistant, Said
 
 
-@pytest.mark.parametrize("charged", [math.nan, math.inf, -1, True, "0.5", {"usd": 1}])
+@pytest.mark.parametrize(
+    "charged",
+    [math.nan, math.inf, 10**400, -1, True, "0.5", {"usd": 1}],
+    ids=lambda charged: repr(charged)[:9],
+)
 def test_a_cost_that_is_no_amount_of_money_does_not_count(charged: object) -> None:
     tally = Tally()
     tally(Said(Assistant("x", usage={"cost": charged})))

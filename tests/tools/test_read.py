@@ -106,6 +106,27 @@ def test_the_same_view_of_an_unchanged_file_is_a_stub(tool: Tool, root: Path, se
     assert call(tool, path="ten.txt").content == first
 
 
+def test_a_read_is_no_stub_of_a_later_one_that_ran_beside_it(tool: Tool) -> None:
+    """The first thread is started first, but the second reads first."""
+    begin, contents = threading.Event(), dict[str, str]()
+
+    def read(name: str) -> None:
+        if name == "first":
+            begin.wait(5)
+        contents[name] = call(tool, path="ten.txt").content
+
+    first = threading.Thread(target=read, args=("first",))
+    first.start()
+    for name in ("second", "third"):
+        later = threading.Thread(target=read, args=(name,))
+        later.start()
+        later.join()
+    begin.set()
+    first.join()
+    assert contents["first"] == contents["second"] != contents["third"]
+    assert contents["third"].startswith("unchanged since your read above")
+
+
 def test_a_directory_gives_its_listing(tool: Tool, root: Path) -> None:
     (root / "sub/.git").mkdir(parents=True)
     (root / "link").symlink_to("ten.txt")

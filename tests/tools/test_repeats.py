@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from glm_agent.errors import ToolError
-from glm_agent.tools.repeats import guard
+from glm_agent.tools.repeats import Memory, guard
 from glm_agent.types import Arguments, Json, Tool, ToolOutput
 
 NOT_RUN = (
@@ -26,7 +26,7 @@ class Desk:
             self.make("write", "path", False),
             self.make("bash", "command", False),
         ]
-        self.tools = {tool.name: tool for tool in guard(kit)}
+        self.tools = {tool.name: tool for tool in guard(kit, Memory())}
 
     def make(self, name: str, parameter: str, reads_only: bool = True) -> Tool:
         def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
@@ -123,7 +123,7 @@ def test_a_different_exit_is_a_difference() -> None:
 
 
 def test_the_order_of_arguments_is_no_difference() -> None:
-    tool = guard([Desk().make("read", "path")])[0]
+    tool = guard([Desk().make("read", "path")], Memory())[0]
     for arguments in ({"path": "a", "limit": 1}, {"limit": 1, "path": "a"}):
         tool.run(arguments, threading.Event())
     with pytest.raises(ToolError, match=r"^not run: "):
@@ -132,4 +132,4 @@ def test_the_order_of_arguments_is_no_difference() -> None:
 
 def test_a_guarded_tool_looks_like_itself() -> None:
     tool = Desk().make("read", "path")
-    assert guard([tool])[0]._replace(run=tool.run) == tool
+    assert guard([tool], Memory())[0]._replace(run=tool.run) == tool

@@ -276,6 +276,14 @@ def test_a_directory_that_is_no_repository_is_searched_all_the_same(tmp_path: Pa
     assert find("", glob="*.{py,log}", path="src").content == "src/b.py\nsrc/e.log"
 
 
+def test_a_directory_that_ignores_itself_is_not_walked(tmp_path: Path) -> None:
+    for name, rules in (("cache", "# by a tool\n*\n"), ("source", "*.log\n"), (".", "*\n")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / ".gitignore").write_text(rules)
+        (tmp_path / name / "f").touch()
+    assert list(walk.names(str(tmp_path), ".")) == [".gitignore", "f", "source/.gitignore", "source/f"]
+
+
 def test_a_broken_repository_is_searched_all_the_same(find: Search, repo: Path) -> None:
     shutil.rmtree(repo / ".git/objects")
     assert find("find", glob="*.ts").content == "src/api/c.ts:1: find()"

@@ -1,0 +1,67 @@
+"""The way to a model: who serves it, where and with which key, and the client that asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from .. import config, dialects
+from ..client import Client
+from ..context import Fitter
+from ..dialects import Dialect
+from ..errors import ToolError
+from ..rows import Model, Provider
+from ..settings import Settings
+from ..slots import open_slots
+from ..tools.arguments import decode
+from ..transport import Transport
+from ..types import Json, Tool
+from ..watchdog import Limits, watch
+from .conduct import Stage
+
+_LONG_THOUGHT = 600.0  # seconds until the first event of a model whose effort may be at its maximum
+
+
+def choose_model(settings: Settings) -> tuple[Provider, Model]:
+    """Raises UsageError for names that cannot be."""
+    name = settings.provider or dialects.default_provider().name
+    provider = dialects.find_provider(name)
+    return provider, dialects.find_model(provider, settings.model or dialects.default_model().name)
+
+
+def connect(settings: Settings, provider: Provider) -> Transport:
+    """Raises AuthError without a key, UsageError without a usable URL; sends nothing."""
+    url, _ = config.find_base_url(settings, provider)
+    found = config.find_key(settings, provider)
+    return Transport(url, found[0] if found else None, provider.headers)
+
+
+def open_client(
+    stage: Stage, kit: Sequence[Tool], dialect: Dialect, transport: Transport, forget: Callable[[], None]
+) -> Client:
+    """What asks, until the stage ends; `forget` is called when tool results leave the conversation."""
+    provider, model = dialect.provider, dialect.model
+    named = {tool.name: tool for tool in kit}
+    fixed = len(dialect.system.encode()) + len(json.dumps(dialect.options.get("tools", [])))
+
+    def fits(name: str, arguments: Json) -> bool:
+        try:
+            decode(named[name], json.dumps(arguments))
+        except ToolError:
+            return False
+        return True
+
+    limits = Limits(event=_LONG_THOUGHT) if model.effort else Limits()
+    client = Client(
+        dialect,
+        transport.host,
+        lambda body: watch(transport.ask(body), limits, stage.cancel),
+        Fitter(model.window, dialect.options["max_tokens"], fixed, forget),
+        open_slots(config.state_home(), transport.host, transport.key, provider.in_flight),
+        fits,
+        may_raise_limit=stage.settings.max_tokens is None,
+    )
+    stage.tally.price = dialects.price(provider, model)
+    stage.endings.append(lambda: setattr(stage.tally, "api_seconds", client.seconds))
+    stage.closers.append(transport.close)
+    return client

@@ -1,0 +1,350 @@
+"""The table of errors: every code and status, with its kind, how the run ends, and what the user is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from glm_agent.outcome import decide
+from glm_agent.retry import Failure, Kind, classify, final, refusal
+from glm_agent.types import Json
+
+STREAMS = Path(__file__).parent / "streams"
+
+LATER = "try again later"
+BUSY = "try again later, or another model"
+SLOT = "end other runs with this key, or try again later"
+SPLIT = "the conversation no longer fits the model's window; split the task"
+REFUSED = "the provider refused the request as it stands"
+KEY = "check the key, and that it belongs to this provider"
+ACCOUNT = "the account cannot be used; the provider's console says why"
+RECHARGE = "recharge the account; if the key belongs to a Coding Plan, use --provider zai-coding"
+PRODUCT = (
+    "the key belongs to another product of the provider; "
+    "if the key belongs to a Coding Plan, use --provider zai-coding"
+)
+PLAN = "the plan is not valid; renew it, or use another key"
+RESET = "try again after the reset"
+MODEL = "check -m and --base-url; `glm-agent models` lists what is known"
+POLICY = "the provider's content policy refused it"
+CONTENT = "the provider's content filter refused it; leave out what it objects to"
+
+
+class Case(NamedTuple):
+    """`code` as provider `zai` sends it with `status`; `pause`: least and most of the first, in seconds."""
+
+    code: str
+    status: int | None
+    kind: Kind
+    subtype: str
+    advice: str
+    pause: tuple[float, float] | None = None
+
+
+TABLE = [
+    Case("500", 500, "backoff", "error_provider", LATER, (0, 1)),
+    Case("1000", 401, "auth", "error_auth", KEY),
+    Case("1001", 401, "auth", "error_auth", KEY),
+    Case("1002", 401, "auth", "error_auth", KEY),
+    Case("1003", 401, "auth", "error_auth", "the key has expired; make a new one"),
+    Case("1004", 401, "auth", "error_auth", KEY),
+    Case("1005", 401, "auth", "error_auth", KEY),
+    Case("1100", 400, "auth", "error_auth", ACCOUNT),
+    Case("1110", 400, "auth", "error_auth", ACCOUNT),
+    Case("1111", 400, "auth", "error_auth", ACCOUNT),
+    Case("1112", 400, "auth", "error_auth", ACCOUNT),
+    Case("1113", 429, "balance", "error_auth", RECHARGE),
+    Case("1120", 400, "auth", "error_auth", ACCOUNT),
+    Case("1121", 400, "auth", "error_auth", ACCOUNT),
+    Case("1200", 500, "backoff", "error_provider", LATER, (0, 1)),
+    Case("1210", 400, "drop", "error_during_execution", REFUSED),
+    Case("1211", 400, "model", "error_usage", MODEL),
+    Case("1212", 400, "model", "error_usage", MODEL),
+    Case("1213", 400, "request", "error_during_execution", REFUSED),
+    Case("1214", 400, "request", "error_during_execution", REFUSED),
+    Case("1215", 400, "drop", "error_during_execution", REFUSED),
+    Case("1220", 403, "auth", "error_auth", "the key may not use this; choose another key or model"),
+    Case("1221", 400, "model", "error_usage", MODEL),
+    Case("1222", 400, "model", "error_usage", MODEL),
+    Case("1230", 500, "backoff", "error_provider", LATER, (0, 1)),
+    Case("1231", 400, "backoff", "error_provider", LATER, (0, 1)),
+    Case("1234", 500, "backoff", "error_provider", LATER, (0, 1)),
+    Case("1261", 400, "compact", "error_max_budget", SPLIT),
+    Case("1300", 400, "policy", "error_during_execution", POLICY),
+    Case("1301", 400, "content", "error_during_execution", CONTENT),
+    Case("1302", 429, "slot", "error_provider", SLOT, (1, 3)),
+    Case("1303", 429, "backoff", "error_provider", LATER, (1, 5)),
+    Case("1304", 429, "quota", "error_provider", "the calls of the day are used up; try again tomorrow"),
+    Case("1305", 429, "backoff", "error_provider", BUSY, (15, 30)),
+    Case("1308", 429, "quota", "error_provider", RESET),
+    Case("1309", 429, "plan", "error_auth", PLAN),
+    Case("1310", 429, "quota", "error_provider", RESET),
+    Case(
+        "1311", 429, "plan", "error_auth", "the plan does not include this model; choose another one with -m"
+    ),
+    Case("1312", 429, "backoff", "error_provider", BUSY, (15, 30)),
+    Case(
+        "1313",
+        429,
+        "policy",
+        "error_auth",
+        "the plan's rules of use do not allow it; use a pay-as-you-go key",
+    ),
+    Case("1314", 429, "plan", "error_auth", PLAN),
+    Case("1315", 429, "balance", "error_auth", PRODUCT),
+    *(Case(str(code), 429, "quota", "error_provider", RESET) for code in range(1316, 1322)),
+    # other hosts' words for the same
+    Case("context_length_exceeded", 400, "compact", "error_max_budget", SPLIT),
+    Case("insufficient_quota", 429, "balance", "error_auth", RECHARGE),
+    Case("invalid_api_key", 401, "auth", "error_auth", KEY),
+    Case("model_not_found", 404, "model", "error_usage", MODEL),
+    Case("rate_limit_exceeded", 429, "backoff", "error_provider", LATER, (1, 5)),
+    Case("overloaded_error", 529, "backoff", "error_provider", BUSY, (15, 30)),
+    Case("unsupported_parameter", 400, "drop", "error_during_execution", REFUSED),
+    Case("content_filter", 400, "content", "error_during_execution", CONTENT),
+    # no code, or one that nobody knows
+    Case("", 302, "host", "error_during_execution", "check --base-url"),
+    Case("", 400, "drop", "error_during_execution", REFUSED),
+    Case("", 401, "auth", "error_auth", KEY),
+    Case("", 402, "balance", "error_auth", RECHARGE),
+    Case("", 403, "auth", "error_auth", KEY),
+    Case("", 404, "model", "error_usage", MODEL),
+    Case("", 408, "backoff", "error_provider", LATER, (0, 1)),
+    Case("", 409, "backoff", "error_provider", LATER, (0, 1)),
+    Case("", 413, "compact", "error_max_budget", SPLIT),
+    Case("", 418, "request", "error_during_execution", REFUSED),
+    Case("", 422, "drop", "error_during_execution", REFUSED),
+    Case("", 425, "backoff", "error_provider", LATER, (0, 1)),
+    Case("", 429, "backoff", "error_provider", LATER, (1, 5)),
+    Case("9999", 429, "backoff", "error_provider", LATER, (1, 5)),
+    Case("", 500, "backoff", "error_provider", LATER, (0, 1)),
+    Case("", 502, "backoff", "error_provider", LATER, (0, 1)),
+    Case("", 503, "backoff", "error_provider", LATER, (0, 1)),
+    Case("", 504, "backoff", "error_provider", LATER, (0, 1)),
+    Case("9999", 520, "backoff", "error_provider", LATER, (0, 1)),
+    Case("", 529, "backoff", "error_provider", BUSY, (15, 30)),
+    Case("", None, "backoff", "error_provider", LATER, (0, 1)),
+]
+EXIT_CODES = {
+    "error_auth": 41,
+    "error_provider": 75,
+    "error_during_execution": 1,
+    "error_usage": 2,
+    "error_max_budget": 55,
+}
+PROTOCOL = [
+    *(
+        500,
+        *range(1000, 1006),
+        1100,
+        *range(1110, 1114),
+        1120,
+        1121,
+        1200,
+        *range(1210, 1216),
+        *range(1220, 1223),
+    ),
+    *(1230, 1231, 1234, 1261, *range(1300, 1306), *range(1308, 1322)),
+]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: f"{case.code}-{case.status}")
+def test_a_code_has_its_kind_its_end_and_its_advice(case: Case) -> None:
+    failure = Failure("why", case.status, case.code)
+    row = classify(failure)
+    pause = (row.pause.least, row.pause.steps[0]) if row.pause else None
+    error = final(failure, "h", "zai")
+    assert Case(case.code, case.status, row.kind, error.subtype, str(error).partition("; ")[2], pause) == case
+    assert row.again is (case.pause is not None)
+    assert decide([error.subtype]).exit_code == EXIT_CODES[case.subtype]
+
+
+def test_every_code_of_the_protocol_is_in_the_table() -> None:
+    assert {case.code for case in TABLE} >= set(map(str, PROTOCOL))
+
+
+@pytest.mark.parametrize("case", [case for case in TABLE if case.code.isdecimal() and case.code != "9999"])
+@pytest.mark.parametrize("status", [400, 401, 429, 500, None])
+def test_a_code_knows_better_than_the_status(case: Case, status: int | None) -> None:
+    assert classify(Failure("why", status, case.code)).kind == case.kind
+
+
+RECORDED: dict[str, tuple[int, str, str, Kind]] = {  # status, code, message, kind
+    "12-zai-401-no-token.json": (401, "1001", "Authorization Token Missing", "auth"),
+    "13-zai-502-gateway.html": (502, "", "502 Bad Gateway ZS", "backoff"),
+    "34-hyper-500-error.json": (
+        500,
+        "",
+        'stream error: internal server error: {"detail":"We encountered an error processing your request. '
+        'Please try again."}',
+        "backoff",
+    ),
+    "70-err-429-1308-zh.json": (
+        429,
+        "1308",
+        "已达到 5 小时的使用上限。您的限额将在 2026-08-25 07:41:44 重置。",
+        "quota",
+    ),
+    "71-err-429-1302-en.json": (
+        429,
+        "1302",
+        "High concurrency usage of this API, please reduce concurrency or contact customer service to "
+        "increase limits",
+        "slot",
+    ),
+    "72-err-429-1305.json": (
+        429,
+        "1305",
+        "The service may be temporarily overloaded, please try again later",
+        "backoff",
+    ),
+    "73-err-400-1214-en.json": (
+        400,
+        "1214",
+        "The messages parameter is illegal. Please check the documentation.",
+        "request",
+    ),
+    "74-err-400-1214-zh.json": (400, "1214", "messages 参数非法。请检查文档。", "request"),
+    "75-err-400-1210-glm53-disable.json": (
+        400,
+        "1210",
+        "This model always engages in thinking and cannot be disabled; please use low, high, or max",
+        "drop",
+    ),
+    "76-err-400-1261.json": (400, "1261", "Prompt exceeds max length", "compact"),
+    "77-err-429-1113-anthropic-surface.json": (
+        429,
+        "1113",
+        "Insufficient balance or no resource package. Please recharge.",
+        "balance",
+    ),
+    "78-err-404-wrong-path.json": (404, "", "Not Found", "model"),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_refusal_is_read_for_what_it_is(name: str) -> None:
+    text = (STREAMS / name).read_text("utf-8")
+    status, code, message, kind = RECORDED[name]
+    failure = refusal(status, json.loads(text) if name.endswith(".json") else text)
+    assert (failure.status, failure.code, failure.message, classify(failure).kind) == (
+        status,
+        code,
+        message,
+        kind,
+    )
+
+
+NESTED = json.dumps({"error": {"code": "1305", "message": "overloaded"}})
+SHAPES: list[tuple[int | None, object, int | None, str, str]] = [  # status, body; status, code, message
+    (429, {"error": {"code": "1302", "message": "a\n b"}}, 429, "1302", "a b"),
+    (429, {"error": {"code": 1302, "message": "a"}}, 429, "1302", "a"),
+    (429, {"code": "1302", "message": "a"}, 429, "1302", "a"),
+    (429, {"code": 1302, "msg": "a", "success": False}, 429, "1302", "a"),
+    (429, {"code": True, "message": "a"}, 429, "", "a"),
+    (404, {"status": 404, "error": "Not Found", "path": "/v4"}, 404, "", "Not Found"),
+    (404, "Not Found", 404, "", "Not Found"),
+    (429, {"error": {"message": NESTED}}, 429, "1305", "overloaded"),
+    (429, {"error": {"message": NESTED, "code": 429}}, 429, "1305", "overloaded"),
+    (429, {"error": "x", "message": NESTED}, 429, "1305", "overloaded"),
+    (429, NESTED, 429, "1305", "overloaded"),
+    (
+        429,
+        {"error": {"message": "Provider returned error", "code": 429, "metadata": {"raw": NESTED}}},
+        429,
+        "1305",
+        "overloaded",
+    ),
+    (429, {"error": {"message": "upstream", "code": 429, "metadata": {"raw": "<"}}}, 429, "429", "upstream"),
+    (401, {"error": {"type": "authentication_error", "message": "a"}}, 401, "authentication_error", "a"),
+    (500, {"error": {"type": "server_error", "message": "a", "code": None}}, 500, "", "a"),
+    (429, {"error": {"message": "[1113][Recharge [now].][20a-b_c]"}}, 429, "1113", "Recharge [now]."),
+    (400, {"detail": "a"}, 400, "", "a"),
+    (400, {"detail": [{"loc": ["body"]}]}, 400, "", "the host answered with status 400"),
+    (503, [], 503, "", "the host answered with status 503"),
+    (503, None, 503, "", "the host answered with status 503"),
+    (502, "<html><title>Bad\nGateway</title>", 502, "", "Bad Gateway"),
+    (500, "x" * 1000, 500, "", "x" * 300),
+    (400, "{" * 5000, 400, "", "{" * 300),
+    (500, "{}", 500, "", "{}"),
+    (None, {"code": 502, "message": "a"}, 502, "502", "a"),
+    (None, {"code": "1305", "message": "a"}, None, "1305", "a"),
+    (None, {}, None, "", "the host gave no reason"),
+    (429, {"error": {"code": "9" * 100, "message": "a"}}, 429, "9" * 64, "a"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "found", "code", "message"), SHAPES)
+def test_a_refusal_is_read_in_whatever_shape_it_comes(
+    status: int | None, body: object, found: int | None, code: str, message: str
+) -> None:
+    failure = refusal(status, body)
+    assert (failure.status, failure.code, failure.message) == (found, code, message)
+
+
+def test_errors_wrapped_without_end_are_not_followed_without_end() -> None:
+    body: Json = {"error": {"message": "deep"}}
+    for _ in range(8):
+        body = {"error": {"message": json.dumps(body)}}
+    assert classify(refusal(500, body)).kind == "backoff"
+
+
+WORDS: list[tuple[int | None, str, Kind]] = [
+    (400, "This model's maximum context length is 32768 tokens. However, you requested 40000", "compact"),
+    (400, "the request exceeds the available context size, try increasing it", "compact"),
+    (400, "prompt is too long: 210000 tokens", "compact"),
+    (400, "输入内容超过模型最大长度", "compact"),
+    (400, "输入过长", "compact"),
+    (429, "余额不足或无可用资源包。请充值。", "balance"),
+    (403, "Insufficient credits", "balance"),
+    (429, "Usage limit reached for 5 hour. Your limit will reset at 2026-09-04 19:01:25", "quota"),
+    (429, "已达到 5 小时的使用上限。", "quota"),
+    (429, "您当前使用该API的并发数过高。请降低并发", "slot"),
+    (429, "Too many concurrent requests", "slot"),
+    (404, "The model `glm-9` does not exist.", "model"),
+    (400, "模型不存在。请检查模型代码。", "model"),
+    (400, "系统检测到输入或生成内容可能包含不安全或敏感内容", "content"),
+    (400, "Error code: 429 - {'error': {'code': '1302', 'message': 'x'}}", "slot"),
+    (500, "upstream said code 1305", "backoff"),
+    (500, "1113: no money", "balance"),
+    (400, "错误码\uff1a1261", "compact"),
+    (400, "1302 tokens are too many", "drop"),
+    (400, "stop: case-sensitive", "drop"),
+    (400, "code: 4711", "drop"),
+    (None, "cannot reach h: [Errno 111] Connection refused", "backoff"),
+    (None, "cannot reach h: [Errno -2] Name or service not known", "backoff"),
+    (None, "cannot reach h: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred", "backoff"),
+    (
+        None,
+        "cannot reach h: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate",
+        "host",
+    ),
+    (None, "cannot reach h: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1016)", "host"),
+    (None, "cannot reach h: [SSL] record layer failure (_ssl.c:1016)", "host"),
+    (503, "certificate verify failed", "backoff"),
+]
+
+
+@pytest.mark.parametrize(("status", "message", "kind"), WORDS)
+def test_words_decide_where_no_code_does(status: int | None, message: str, kind: Kind) -> None:
+    assert classify(Failure(message, status)).kind == kind
+    assert classify(Failure(message, status, "1234")).kind == "backoff"
+
+
+PRODUCTS = {  # provider: 1113, 1315
+    "zai": ("if the key belongs to a Coding Plan, use --provider zai-coding",) * 2,
+    "bigmodel": ("if the key belongs to a Coding Plan, use --provider bigmodel-coding",) * 2,
+    "zai-coding": ("if the key is not the Coding Plan's, use --provider zai",) * 2,
+    "bigmodel-coding": ("if the key is not the Coding Plan's, use --provider bigmodel",) * 2,
+    "custom": ("a Coding Plan key works with --provider zai-coding only",) * 2,
+    "openrouter": ("recharge the account", "a Coding Plan key works with --provider zai-coding only"),
+}
+
+
+@pytest.mark.parametrize("provider", PRODUCTS)
+def test_a_key_of_the_other_product_is_told_which_provider_to_use(provider: str) -> None:
+    said = [str(final(Failure("no", 429, code), "h", provider)) for code in ("1113", "1315")]
+    assert [text.rpartition("; ")[2] for text in said] == list(PRODUCTS[provider])
