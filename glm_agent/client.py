@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from . import sse
+from . import sse, usage
 from .context import Fitter
 from .dialects import Dialect, encode, near_models
 from .errors import AgentError, BudgetError, ProviderError
@@ -23,6 +23,7 @@ from .slots import Slot, Slots
 from .types import Assistant, Delta, Discarded, Json, Message, Notice, Retrying
 
 _MAX_DISCARDS = 2  # broken or empty turns in a row that are asked again
+_MAX_DROPS = 8  # fields or limits that a host may refuse in one session
 _MORE_TOKENS = 2  # factor for the one retry of a reply that was cut at its limit
 _CUT = "the reply was cut at its token limit"
 _TOO_LONG = "the conversation no longer fits the model's context window"
@@ -34,9 +35,8 @@ _FLAWS = {  # by finish_reason
     "model_context_window_exceeded": _TOO_LONG,
     "sensitive": _FILTERED,
     "content_filter": _FILTERED,
-    "network_error": "the provider broke off with finish_reason network_error",
-    "error": "the provider broke off with finish_reason error",
 }
+_WHOLE = {"stop", "tool_calls", "function_call", "eos", "eos_token", "end_turn", "stop_sequence", "tool_use"}
 
 Step = Delta | Retrying | Discarded | Notice
 
@@ -65,14 +65,16 @@ class Client:
     may_raise_limit: bool = True
     sleep: Callable[[float], None] = time.sleep
     seconds: float = 0.0
+    drops: int = 0
 
     def complete(self, history: list[Message]) -> Generator[Step, None, Assistant]:
         """The next turn. Raises AgentError if there is no whole one to be had."""
         yield from self._sum_up(history)
+        patience = Patience()
         limit: int | None = None
         discards = 0
         while True:
-            turn = yield from self._ask(history, limit)
+            turn = yield from self._ask(history, limit, patience)
             message, notes, flaw = self._judge(turn)
             yield from (Notice(f"{self.host}: {note}") for note in notes)
             if flaw is None:
@@ -97,16 +99,19 @@ class Client:
         request = self.fitter.summary_request()
         if request is None:
             return
-        turn = yield from _quietly(self._ask(request, None, fitted=True))
+        try:
+            turn = yield from _quietly(self._ask(request, None, Patience(), fitted=True))
+        except BudgetError:  # even that is too long: what no longer fits is lost, and it says so
+            self.fitter.summarised("")
+            return
         yield Discarded("the conversation was summed up", turn.message)
-        flawed = turn.faults or turn.message.finish in _FLAWS or turn.message.calls
+        flawed = turn.faults or turn.message.finish not in _WHOLE or turn.message.calls
         self.fitter.summarised("" if flawed else turn.message.text)
 
     def _ask(
-        self, history: Sequence[Message], limit: int | None, *, fitted: bool = False
+        self, history: Sequence[Message], limit: int | None, patience: Patience, *, fitted: bool = False
     ) -> Generator[Step, None, Turn]:
         """A decoded stream, whole or not. Raises AgentError if none can be had."""
-        patience = Patience()
         while True:
             body = encode(history if fitted else self.fitter.fit(history), self.dialect, limit)
             turn, failure = yield from self._try(body)
@@ -127,7 +132,7 @@ class Client:
         finally:
             self.seconds += time.monotonic() - started
             slot.release()
-        if failures and turn.message.finish and turn.message.finish not in _FLAWS and not turn.faults:
+        if failures and _is_complete(turn):
             failures.clear()  # all of it was there before the connection broke
         return turn, failures[0] if failures else _error_frame(turn)
 
@@ -162,6 +167,9 @@ class Client:
 
     def _drop(self, failure: Failure, body: Json) -> str | None:
         """Leaves out what the host refuses, from now on, and says so; None if that is nothing of ours."""
+        if self.drops == _MAX_DROPS:
+            return None
+        self.drops += 1
         refused = refused_parameter(failure.code, failure.message, body)
         changed = without(self.dialect, refused) if refused else self.dialect
         if changed == self.dialect:
@@ -178,12 +186,13 @@ class Client:
         message = turn.message
         if turn.faults:
             return _Verdict(message, [], turn.faults[0].detail)
-        if message.finish in _FLAWS:
-            return _Verdict(message, [], _FLAWS[message.finish])
+        if message.finish not in _WHOLE:
+            unknown = f"the provider broke off with finish_reason {message.finish[:40]}"
+            return _Verdict(message, [], _FLAWS.get(message.finish, unknown))
         offered = [tool["function"] for tool in self.dialect.options.get("tools", ())]
         schemas = {tool["name"]: tool["parameters"] for tool in offered}
         message, notes, flaw = recover(message, schemas, self.fits)
-        overflowed = self.fitter.tell(message.usage.get("prompt_tokens") or 0)
+        overflowed = self.fitter.tell(usage.prompt(message.usage))
         if overflowed and self.dialect.model.known:
             flaw = flaw or _TOO_LONG
         return _Verdict(message, notes, flaw or _emptiness(message))
@@ -199,6 +208,13 @@ class Client:
     def _wait(self, attempt: int, seconds: float, failure: Failure) -> Generator[Retrying]:
         yield Retrying(attempt, seconds, failure.message, failure.status, failure.code or None)
         self.sleep(seconds)
+
+
+def _is_complete(turn: Turn) -> bool:
+    """Whether nothing more can come; some hosts finish each of several calls, and say usage at the end."""
+    message = turn.message
+    ended = turn.done or bool(message.usage) or message.finish == "stop"
+    return ended and message.finish in _WHOLE and not turn.faults
 
 
 def _until_failure(answer: Iterable[bytes], failures: list[Failure]) -> Generator[bytes]:

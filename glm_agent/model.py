@@ -74,8 +74,9 @@ def _take(draft: _Draft, chunk: Json) -> Generator[Delta]:
             yield ThoughtDelta(shown)
     if (content := _text(delta.get("content"))) and (shown := _append(draft.text, content)):
         yield TextDelta(shown)
-    if calls := delta.get("tool_calls"):
-        for fragment in sequence(calls):
+    if calls := sequence(delta.get("tool_calls")):
+        draft.finish = finish  # some hosts finish each call: one that goes on after that is not whole yet
+        for fragment in calls:
             yield _take_fragment(draft, mapping(fragment))
 
 
@@ -85,6 +86,8 @@ def _thought(delta: Json) -> str | None:
     for name in ("reasoning_content", "reasoning"):
         if isinstance(value := delta.get(name), str):
             found = found or value
+    if found is None and (details := sequence(delta.get("reasoning_details"))):
+        return "".join(string(mapping(detail).get("text")) for detail in details)
     return found
 
 
@@ -177,6 +180,7 @@ def _message(draft: _Draft) -> Assistant:
         calls=[
             ToolCall(_whole(slot.id), _whole(slot.name), _whole("".join(slot.arguments)))
             for slot in draft.slots
+            if slot.id or slot.name or slot.arguments  # else it was never more than a place
         ],
         finish=draft.finish,
         usage=draft.usage,

@@ -31,6 +31,11 @@ def normalise(raw: Json) -> Json:
     }
 
 
+def prompt(raw: Json) -> int:
+    """The tokens of the whole request, cached or not, as the provider counted them."""
+    return _count(raw, "prompt_tokens")
+
+
 def add(total: Json, part: Json) -> Json:
     """The sum of two normalised usages."""
     return {name: min(total.get(name, 0) + count, _MOST) for name, count in part.items()}

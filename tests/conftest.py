@@ -10,12 +10,20 @@ import pytest
 from hypothesis import settings
 from running import Ran, Run, call, make_repository
 
-settings.register_profile("any machine", deadline=None)  # how fast an example runs says nothing of us
-settings.load_profile("any machine")
+# how fast an example runs says nothing of us; `tools/test --all` asks for the thorough profile
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None)
+settings.load_profile("quick")
 
 _FOREIGN = ("GLM_AGENT_", "XDG_", "GIT_", "OPENAI_", "ZAI_", "ZHIPU")
 _FOREIGN_ENDS = ("_API_KEY", "_BASE_URL", "_PROXY", "_proxy")
 _LOOKS = ("NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "PYTHONIOENCODING", "COLUMNS")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture(autouse=True)

@@ -410,3 +410,18 @@ def test_a_call_that_was_written_as_text_is_made() -> None:
 def test_a_turn_that_is_whole_counts_though_the_connection_broke_then() -> None:
     played = play((GOOD, Failure("the stream broke off: reset")))
     assert (played.end, len(played.wire.bodies)) == (YES, 1)
+
+
+def test_a_call_that_was_cut_after_another_one_was_finished_makes_the_turn_void() -> None:
+    first = chunk({"tool_calls": [fragment(0, "a", name="write", arguments='{"path":"a"}')]}, "tool_calls")
+    half = chunk({"tool_calls": [fragment(1, "b", name="write", arguments='{"path":"b')]})
+    for broken in (stream(first, half, done=False), (stream(first, half, done=False), Failure("reset"))):
+        played = play(broken, GOOD)
+        assert (played.end, len(played.wire.bodies)) == (YES, 2)
+
+
+@pytest.mark.parametrize("finish", ["abort", "insufficient_system_resource", "null"])
+def test_a_finish_that_is_not_known_is_no_success(finish: str) -> None:
+    played = play(answer("half", finish), GOOD)
+    flaw = f"the provider broke off with finish_reason {finish}"
+    assert (played.end, played.steps[1]) == (YES, Discarded(flaw, Assistant("half", finish=finish)))

@@ -263,7 +263,7 @@ CALLS: dict[str, tuple[list[Json], list[tuple[str, str, str]]]] = {
     ),
     "fields of the wrong type": (
         [{"index": 0, "id": 7, "function": {"name": ["x"], "arguments": 5}}, {"index": 1, "function": None}],
-        [("", "", "5"), ("", "", "")],
+        [("", "", "5")],
     ),
 }
 

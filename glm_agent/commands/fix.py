@@ -88,7 +88,7 @@ class _Fix:
         self._touched: set[str] = set()
         self._told: set[str] = set()
         stage.first.append(self._watch)
-        stage.endings.append(self._collect)
+        stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
     def events(self, task_text: str) -> Generator[Event]:
         baseline = yield from self._verify("before")

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from .. import process
@@ -67,7 +67,8 @@ class Signals:
             if self._ending or self._pending is not None:
                 return
         elif self._hurries():
-            process.kill_all()
+            with suppress(OSError):  # of a process that ends meanwhile
+                process.kill_all()
             if len(self._came) > 2 or self._came[-1] - self._came[0] > _PATIENCE:
                 os._exit(128 + signum)
             return

@@ -44,6 +44,7 @@ class Tally:
     turns: int = 0
     api_seconds: float = 0.0
     tokens: Json = field(default_factory=lambda: usage.normalise({}))
+    uncounted: bool = False  # whether the provider left out the usage of some turn
     charged: float | None = None  # by the provider itself
     before: list[Verified] = field(default_factory=list[Verified])
     after: list[Verified] = field(default_factory=list[Verified])
@@ -114,6 +115,7 @@ class Tally:
             self.answer = "" if message.calls else message.text.strip()
 
     def _charge(self, turn: Assistant) -> None:
+        self.uncounted = self.uncounted or not turn.usage
         self.tokens = usage.add(self.tokens, usage.normalise(turn.usage))
         charged = turn.usage.get("cost")
         if isinstance(charged, int | float) and not isinstance(charged, bool) and 0 <= charged < _MOST:
@@ -122,6 +124,6 @@ class Tally:
     def _cost(self) -> tuple[float | None, str]:
         if self.charged is not None:
             return round(self.charged, 6), "provider"
-        if self.price is not None:
+        if self.price is not None and not self.uncounted:
             return usage.cost(self.tokens, self.price), f"price_table:{self.price.date}"
         return None, "unknown"
