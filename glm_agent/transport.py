@@ -121,7 +121,7 @@ class Exchange:
     def __iter__(self) -> Generator[bytes]:
         import httpx2
 
-        response = self._response
+        response, self._response = self._response, None
         if response is None:
             return
         try:
@@ -136,6 +136,8 @@ class Exchange:
         if (connection := self._socket) is not None:
             with suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)  # an SSLSocket's own method forgets TLS
+        if (unread := self._response) is not None:  # else whoever reads it closes it
+            unread.close()
 
 
 def serialise(body: Json) -> bytes:
