@@ -81,7 +81,7 @@ class Agent:
             for done in running:
                 while not done.wait(0.05):  # without end it could sleep through a signal just before it
                     pass
-        except KeyboardInterrupt:
+        except BaseException:
             self.cancel.set()  # tools poll it, end what they started, and return
             end = time.monotonic() + _LAST_WORDS
             for done in running:

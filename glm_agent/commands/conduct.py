@@ -137,7 +137,10 @@ class Stage:
         except AgentError as error:
             self.tally.fail(error)
         except Exception as error:  # noqa: BLE001 - a bug of ours still ends in a result, not in a traceback
-            self._crashed(error)
+            if cancelled := _cancelled_in(error):
+                self._cancelled(cancelled.signum)
+            else:
+                self._crashed(error)
 
     def _cancelled(self, signum: int) -> None:
         if signum == TIME_IS_UP:
@@ -185,6 +188,13 @@ def conduct(
             return stage.abandon()
         finally:
             stage.close()
+
+
+def _cancelled_in(error: BaseException | None) -> Cancelled | None:
+    """The signal behind an error: one that comes inside a lock of the library's breaks the lock as well."""
+    while error is not None and not isinstance(error, Cancelled):
+        error = error.__context__
+    return error
 
 
 def _perform(stage: Stage, problem: Exception | None, events_of: Callable[[Stage], Generator[Event]]) -> None:

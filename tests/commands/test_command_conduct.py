@@ -247,3 +247,14 @@ def test_a_bug_while_the_settings_are_read_is_a_result(capfdbinary: Capture) -> 
 def test_text_tells_an_error_on_stderr_and_nothing_on_stdout(capfdbinary: Capture) -> None:
     ran = conducted(capfdbinary, throw(ProviderError("busy")), json=False, quiet=True)
     assert (ran.code, ran.out, ran.err) == (75, "", "glm-agent: busy\n")
+
+
+def test_a_signal_that_broke_a_lock_is_still_a_signal(capfdbinary: Capture) -> None:
+    def work(_: Stage) -> None:
+        try:
+            raise Cancelled(signal.SIGTERM)
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    ran = conducted(capfdbinary, work)
+    assert (ran.code, ran.result["errors"]) == (143, ["cancelled by SIGTERM"])
