@@ -399,6 +399,8 @@ STALLING = """
 import sys, threading, time
 from glm_agent.watchdog import Limits, watch
 
+pytestmark = pytest.mark.slow  # deadlines are waited for
+
 def open():
     yield b"data: {}\\n"
     time.sleep(60)

@@ -51,6 +51,7 @@ def test_a_whole_stream_is_shown_as_it_was(name: str, glm: Run) -> None:
     assert ran.code == 0
 
 
+@pytest.mark.slow  # each waits before it asks again
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WHOLE])
 def test_a_stream_that_is_not_whole_is_asked_again_or_ends_the_run(name: str, glm: Run) -> None:
     with Server([(STREAMS / name).read_bytes(), GOOD]) as server:
