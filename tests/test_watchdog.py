@@ -26,6 +26,8 @@ from glm_agent.transport import Transport
 from glm_agent.types import Json
 from glm_agent.watchdog import Limits, watch
 
+pytestmark = pytest.mark.slow  # deadlines are waited for
+
 ROOT = Path(__file__).parents[1]
 LATE = 0.15  # seconds by which a deadline may be missed here; 2 are allowed
 LONG = Limits(*[9.0] * 5)
@@ -398,8 +400,6 @@ def test_cancel_ends_a_stall_soon() -> None:
 STALLING = """
 import sys, threading, time
 from glm_agent.watchdog import Limits, watch
-
-pytestmark = pytest.mark.slow  # deadlines are waited for
 
 def open():
     yield b"data: {}\\n"
