@@ -29,7 +29,7 @@ from glm_agent.watchdog import Limits, watch
 pytestmark = pytest.mark.slow  # deadlines are waited for
 
 ROOT = Path(__file__).parents[1]
-LATE = 0.15  # seconds by which a deadline may be missed here; 2 are allowed
+LATE = 1.5  # seconds by which a deadline may be missed; the SDK may have to be imported first
 LONG = Limits(*[9.0] * 5)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 EVENT = stream(chunk({"content": "x"}), done=False)
