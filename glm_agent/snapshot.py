@@ -14,7 +14,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 
-from . import git
+from . import changes, git
 from .errors import RepositoryError
 from .repository import Places, places
 from .types import Json
@@ -30,7 +30,6 @@ _CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eo
 _BIG = 32 * 1024 * 1024  # bytes of an untracked file: data, and nothing for a patch
 _SECONDS = 300.0  # for looking at the whole work tree
 _IGNORE_FILES = ":(top,glob)**/.gitignore"
-_KINDS = {b"A": "create", b"D": "delete", b"R": "rename"}
 
 
 class Snapshot:
@@ -116,13 +115,8 @@ class Snapshot:
         return self._compare(before, after, *form)
 
     def changes(self, before: str, after: str) -> list[Json]:
-        """`{"path", "kind": create|update|delete|rename, "added", "removed"}` by path, renames with "from".
-
-        Lines of binary files are not counted: None.
-        """
-        kinds, counts = _split_records(self._compare(before, after, "-z", "--raw", "--numstat"))
-        rows = [_row(kind, paths, counts[paths[-1]]) for kind, paths in kinds]
-        return sorted(rows, key=lambda row: row["path"])
+        """What differs between two trees, as rows of `changes.read`."""
+        return changes.read(self._compare(before, after, *changes.FORM))
 
     def _compare(self, before: str, after: str, *form: str) -> bytes:
         options = ("-r", "--find-renames", "--no-ext-diff", "--no-textconv")
@@ -364,36 +358,3 @@ def _pattern(path: bytes) -> bytes:
 
 def _byte(value: int) -> bytes:
     return bytes((value,))
-
-
-_Counts = tuple[int | None, int | None]
-
-
-def _split_records(output: bytes) -> tuple[list[tuple[bytes, list[bytes]]], dict[bytes, _Counts]]:
-    """The two halves of `--raw --numstat -z`: kinds with their paths, and lines added and removed by path."""
-    kinds: list[tuple[bytes, list[bytes]]] = []
-    counts: dict[bytes, _Counts] = {}
-    fields = iter(output.split(b"\0"))
-    for field in fields:
-        if field.startswith(b":"):
-            kind = field.rpartition(b" ")[2][:1]
-            kinds.append((kind, [next(fields) for _ in range(2 if kind == b"R" else 1)]))
-        elif field:
-            added, removed, path = field.split(b"\t", 2)
-            if not path:  # a rename: both names follow
-                next(fields)
-                path = next(fields)
-            counts[path] = (_number(added), _number(removed))
-    return kinds, counts
-
-
-def _number(text: bytes) -> int | None:
-    return None if text == b"-" else int(text)
-
-
-def _row(kind: bytes, paths: list[bytes], lines: _Counts) -> Json:
-    row: Json = {"path": os.fsdecode(paths[-1]), "kind": _KINDS.get(kind, "update")}
-    row |= {"added": lines[0], "removed": lines[1]}
-    if kind == b"R":
-        row["from"] = os.fsdecode(paths[0])
-    return row

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Literal
 
-from .. import config, patching, repository, verify
-from ..errors import AuthError, ToolError, UsageError
+from .. import config, repository, verify
+from ..errors import AuthError, UsageError
 from ..snapshot import Snapshot
-from ..tools.arguments import decode
-from ..types import Event, Notice, Said, ToolCall, ToolResult, ToolStarted, Verified
+from ..types import Event, Notice, Verified
 from ..workspace import Workspace
 from . import artefacts, task
 from .conduct import Stage, conduct
 from .session import Session, open_session, work
+from .tracking import Tracking
 
 _REMINDERS = 2
 _UNCHANGED = (
@@ -81,13 +81,9 @@ class _Fix:
         self._session = session
         self._commands = commands
         self._reminders = 0
-        self._snapshot = Snapshot(stage.top, session.folder)
-        self._start: str | None = None  # tree: what checks write is none of the run's, before and after it
-        self._end: str | None = None
-        self._writes: dict[str, list[str]] = {}  # paths by call
-        self._touched: set[str] = set()
-        self._told: set[str] = set()
-        stage.first.append(self._watch)
+        snapshot = Snapshot(stage.top, session.folder)
+        self._tracking = Tracking(snapshot, Workspace(stage.top), session.agent.tools.get)
+        stage.first.append(self._tracking)
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
     def events(self, task_text: str) -> Generator[Event]:
@@ -100,8 +96,7 @@ class _Fix:
                 _end_unasked(self._stage)
                 return
             task_text = f"Make this pass.\n\n{verify.report(failing)}"
-        self._start = self._snapshot.take()
-        yield from self._problems()
+        yield from self._tracking.begin()
         yield from self._rounds(task_text)
 
     def _rounds(self, prompt: str) -> Generator[Event]:
@@ -114,7 +109,7 @@ class _Fix:
             if not (left and failing and finished):
                 break
             prompt = verify.report(failing)
-            self._disown_checks()
+            self._tracking.disown()
         for check in failing:
             self._stage.tally.note("error_verify", self._complaint(check))
 
@@ -135,11 +130,10 @@ class _Fix:
     def _work(self, prompt: str) -> Generator[Event, None, bool]:
         """The agent until it is done, reminded while it has changed nothing; False if a cap stopped it."""
         while True:
-            self._end = None
+            self._tracking.resume()
             done = yield from work(self._stage, self._session, prompt)
-            self._end = self._snapshot.take(self._touched)
-            yield from self._problems()
-            may_end = self._stage.tally.may_be_unchanged or self._has_changes(self._end)
+            yield from self._tracking.end()
+            may_end = self._stage.tally.may_be_unchanged or self._tracking.has_changes()
             if not done or may_end or self._reminders == _REMINDERS:
                 return done
             self._reminders += 1
@@ -159,50 +153,12 @@ class _Fix:
             yield check
         return checks
 
-    def _disown_checks(self) -> None:
-        """What the checks of a round wrote was there before the next one."""
-        if self._start and self._end:
-            self._start = self._snapshot.carry(self._start, self._end, self._snapshot.take(self._touched))
-
-    def _has_changes(self, end: str) -> bool:
-        """Whether the model changed anything, be it where no diff can tell."""
-        return end != self._start or any(map(self._snapshot.is_elsewhere, self._touched))
-
-    def _problems(self) -> Iterator[Notice]:
-        """What the last tree is without, each said once."""
-        new = [problem for problem in self._snapshot.problems if problem not in self._told]
-        self._told.update(new)
-        return map(Notice, new)
-
-    def _watch(self, event: Event) -> None:
-        """Takes note of what the tools write: it counts even where git ignores it."""
-        match event:
-            case ToolStarted(call):
-                found = self._writes[call.id] = list(self._paths(call))
-                if self._start:
-                    self._start = self._snapshot.complete(self._start, found)
-            case Said(ToolResult(call_id=call_id, ok=True)):
-                self._touched.update(self._writes.get(call_id, ()))
-            case _:
-                pass
-
-    def _paths(self, call: ToolCall) -> Iterator[str]:
-        """What a call may write, relative to the root, as far as it says so."""
-        tool = self._session.agent.tools.get(call.name)
-        if tool is None or tool.reads_only:
-            return
-        try:
-            arguments = decode(tool, call.arguments)
-            named = patching.paths(arguments["patch"]) if tool.name == "patch" else [arguments.get("path")]
-            for name in filter(None, named):
-                yield Workspace(self._stage.top).locate(name)
-        except ToolError:  # the tool will say so
-            return
-
     def _collect(self) -> None:
         """The run's changes, its patch and its evidence, however it ended."""
         tally, settings = self._stage.tally, self._stage.settings
-        patch = self._take_changes()
+        tally.changes, patch, notices = self._tracking.collect()
+        for notice in notices:
+            self._stage.show(notice)
         if not settings.ephemeral:
             kept = str(self._session.folder / "patch.diff")
             artefacts.write(kept, patch)
@@ -215,17 +171,5 @@ class _Fix:
         elif settings.patch:
             artefacts.write(settings.patch, patch)
             tally.patch_file = settings.patch
-        changed = self._end and self._has_changes(self._end)
-        if not changed and not tally.may_be_unchanged and not tally.subtypes:
+        if not self._tracking.has_changes() and not tally.may_be_unchanged and not tally.subtypes:
             tally.note("error_no_changes", "nothing was changed; --allow-empty accepts that")
-
-    def _take_changes(self) -> bytes:
-        """The diff of all work; of the tree as it is now if the work was interrupted."""
-        if self._start is None:
-            return b""
-        if self._end is None:
-            self._end = self._snapshot.take(self._touched)
-            for notice in self._problems():
-                self._stage.show(notice)
-        self._stage.tally.changes = self._snapshot.changes(self._start, self._end)
-        return self._snapshot.diff(self._start, self._end)
