@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from . import paths
 from .errors import ToolError
+from .secrets import Secrets, marks
 from .text import decode, encode
 from .writing import Change, Step, Writing
 
@@ -31,6 +32,10 @@ EntryKind = Literal["file", "directory", "link", "other"]
 _KINDS: dict[int, EntryKind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
+class WithheldError(ToolError):
+    """The file holds secrets."""
+
+
 class TextFile(NamedTuple):
     """A file as text. `text` has no byte order mark and its own line ends; `size` is in bytes."""
 
@@ -48,10 +53,11 @@ class Entry(NamedTuple):
 
 
 class Workspace:
-    """Files beneath `root`. Every path is text from outside and every method raises ToolError."""
+    """Files beneath `root` but for `secrets`. Every path is text from outside, and all raise ToolError."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, secrets: Secrets | None = None) -> None:
         self.root = root.resolve()
+        self.secrets = secrets or Secrets()
         self._spellings = (PurePosixPath(self.root), PurePosixPath(root.absolute()))
 
     def locate(self, path: str) -> str:
@@ -83,6 +89,16 @@ class Workspace:
         if "\0" in text[:8192]:
             raise ToolError(f"{paths.shown(path)} is binary ({len(data)} bytes); it cannot be read as text")
         return TextFile(path, text, encoding, stat.S_IMODE(status.st_mode), len(data))
+
+    def withholds(self, path: str) -> bool:
+        """Whether `path` is a file that holds secrets; False for what cannot be opened."""
+        try:
+            with self._opened(self.locate(path), os.O_RDONLY):
+                return False
+        except WithheldError:
+            return True
+        except (OSError, ToolError):
+            return False
 
     def entries(self, path: str) -> list[Entry]:
         """What the directory `path` holds, sorted by name, without `.git`; MAX_ENTRIES at most."""
@@ -123,6 +139,7 @@ class Workspace:
         except FileNotFoundError:
             if change.expect is not None:
                 raise ToolError(f"{name} no longer exists; look again before changing it") from None
+            _refuse_marks(change, b"")
             return None
         except OSError as error:
             raise self._refusal(change.path, error) from error
@@ -130,6 +147,7 @@ class Workspace:
             raise ToolError(f"{name} exists already; read it first")
         if data != change.expect:
             raise ToolError(f"{name} changed on disk since it was read; read it again")
+        _refuse_marks(change, data)
         return status
 
     def _folder(self, path: str, writing: Writing) -> int:
@@ -165,12 +183,14 @@ class Workspace:
         """
         todo = _components(path)
         fds = [os.open(self.root, _PASS | os.O_CLOEXEC)]
+        names = [""]  # where each of them really is
         links = 0
         try:
             while todo:
                 name = todo.pop()
                 if name == "..":
                     _rise(path, fds)
+                    names.pop()
                     continue
                 if paths.is_git(name):
                     raise ToolError(f"{paths.shown(path)} leads into git's own files")
@@ -183,12 +203,21 @@ class Workspace:
                         raise _linked(path, target, follow) from None
                     todo += _components(target)
                     continue
+                names.append(f"{names[-1]}/{name}")
                 if not todo:
+                    self._withhold(path, names[-1][1:], fds[-1])
                     return fds.pop()
             return os.open(".", flags | _OPEN, dir_fd=fds[-1])
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def _withhold(self, path: str, real: str, fd: int) -> None:
+        """Raises ToolError if the file open at `fd` is a secret."""
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return
+        if self.secrets.withholds(real, lambda: os.pread(fd, MAX_FILE, 0)):
+            raise WithheldError(f"{paths.shown(path)} is withheld: it holds secrets. Go on without it")
 
     def _refusal(self, path: str, error: OSError) -> ToolError:
         name = paths.shown(path)
@@ -273,6 +302,15 @@ def _linked(path: str, target: str, follow: bool) -> ToolError:
     if follow:
         return ToolError(f"{name} is a loop of symbolic links")
     return ToolError(f"{name} goes through a symbolic link to {target}; change the file that it leads to")
+
+
+def _refuse_marks(change: Change, before: bytes) -> None:
+    """Raises ToolError if the change would put a mark in the place of what it stands for."""
+    if change.content is not None and marks(decode(change.content)[0]) > marks(decode(before)[0]):
+        raise ToolError(
+            f"{paths.shown(change.path)}: [secret: …] stands for a value that you were not shown; change the "
+            "lines around it and leave that one alone"
+        )
 
 
 def _contents(path: str, fd: int) -> tuple[bytes, os.stat_result]:

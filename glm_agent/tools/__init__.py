@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..types import Tool
+from ..errors import ToolError
+from ..types import Arguments, Tool, ToolOutput
 from ..workspace import Workspace
 from . import repeats
 from .seen import Seen
@@ -40,4 +42,18 @@ def build(command: str, workspace: Workspace, folder: Path, *, may_run_commands:
         seen.forget()
         memory.forget()
 
-    return Kit(repeats.guard(found, memory), forget)
+    masked = [_masked(tool, workspace.secrets.mask) for tool in found]
+    return Kit(repeats.guard(masked, memory), forget)
+
+
+def _masked(tool: Tool, mask: Callable[[str], str]) -> Tool:
+    """`tool` without live tokens in what it says, whatever it read or ran."""
+
+    def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
+        try:
+            output = tool.run(arguments, cancel)
+        except ToolError as error:
+            raise ToolError(mask(str(error))) from error
+        return output._replace(content=mask(output.content))
+
+    return tool._replace(run=run)

@@ -31,17 +31,18 @@ _PARAMETERS = {
 
 def tool(workspace: Workspace, seen: Seen, spill: Spill) -> Tool:
     """`read`, which notes in `seen` what it showed."""
+    mask = workspace.secrets.mask  # of the whole file: a private key has many lines
 
     def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
         path, offset, limit = arguments["path"], max(1, arguments["offset"]), arguments["limit"]
         if is_name(path):
-            return _page(path, spill.text(path), offset, limit, seen)
+            return _page(path, mask(spill.text(path)), offset, limit, seen)
         path = workspace.locate(path)
         if workspace.kind(path) == "directory":
             return _listing(path, workspace.entries(path))
         text = workspace.read(path).text
         seen.note(path, text)
-        return _page(path, text, offset, limit, seen)
+        return _page(path, mask(text), offset, limit, seen)
 
     return Tool("read", prompt("read"), _PARAMETERS, run, reads_only=True)
 

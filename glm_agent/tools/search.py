@@ -27,6 +27,7 @@ from .spill import Spill, is_name
 
 _BYTES = 16 * 1024 - 300  # the rest is for the closing lines
 _LINE = 300  # characters
+_WIDE = 4096  # characters on either side of a match that are looked at for tokens
 _PATTERN = 1000
 _COUNTED = 10_000  # matches beyond those shown
 _BUFFER = 4 * 1024 * 1024  # bytes of one line that are waited for
@@ -70,7 +71,7 @@ def tool(workspace: Workspace, spill: Spill, seconds: float = 20.0) -> Tool:
     def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
         query = _query(arguments, workspace, spill)
         limits = _Limits(arguments["max"], time.monotonic() + seconds, cancel)
-        answer = _search(query, limits) if query.pattern else _list(query, limits)
+        answer = _search(query, limits, workspace) if query.pattern else _list(query, limits)
         return answer.output(query)
 
     return Tool("search", prompt("search"), _PARAMETERS, run, reads_only=True)
@@ -105,6 +106,7 @@ class _Answer:
     more_in: set[str] = field(default_factory=set[str])
     size: int = 0
     partly: bool = False  # counting was stopped
+    withheld: int = 0  # files
     notes: list[str] = field(default_factory=list[str])
 
     def add(self, path: str, line: str) -> bool:
@@ -128,6 +130,8 @@ class _Answer:
             count = f"{'at least ' if self.partly else ''}{self.more}"
             where = f" in {len(self.more_in)} files" if self.what == "matches" else ""
             lines = [*lines, f"[{count} more {self.what}{where}]"]
+        if self.withheld:
+            lines = [*lines, f"[{self.withheld} files withheld: they hold secrets]"]
         return ToolOutput("\n".join([*lines, *self.notes]), details=details)
 
     def _nothing(self, query: Query) -> str:
@@ -141,12 +145,12 @@ class _Answer:
         )
 
 
-def _search(query: Query, limits: _Limits) -> _Answer:
+def _search(query: Query, limits: _Limits, workspace: Workspace) -> _Answer:
     """What the first program finds that can do it: git in its repository, git without one, our own."""
     said = ""
     for argv, env, note in _programs(query):
         answer = _Answer(limits.most, "matches", notes=[note] if note else [])
-        ended = _stream(argv, env, limits, _Records(query, answer).take)
+        ended = _stream(argv, env, limits, _Records(query, answer, workspace).take)
         if ended.code in (0, 1):
             return answer
         if ended.code is None:
@@ -244,8 +248,9 @@ def _is_repository(root: Path) -> bool:
 class _Records:
     """Reads the records of `git grep -n -z --column` however they are split."""
 
-    def __init__(self, query: Query, answer: _Answer) -> None:
-        self._query, self._answer = query, answer
+    def __init__(self, query: Query, answer: _Answer, workspace: Workspace) -> None:
+        self._query, self._answer, self._workspace = query, answer, workspace
+        self._withheld: dict[str, bool] = {}  # by path
         self._buffer = bytearray()
         self._skipping = False  # the rest of a very long line
 
@@ -268,9 +273,23 @@ class _Records:
 
     def _add(self, head: re.Match[bytes], text: bytes) -> bool:
         path = self._query.kept or os.fsdecode(head[1])
+        if not self._query.kept and self._is_withheld(path):
+            return True
         around = len(_text(text[: int(head[3]) - 1]))
-        line = clip_line(_text(text).removesuffix("\r"), _LINE, around)
+        line = self._masked(_text(text).removesuffix("\r"), around)
+        line = clip_line(line, _LINE, around)
         return self._answer.add(path, f"{shown(path)}:{int(head[2])}: {line}")
+
+    def _masked(self, line: str, around: int) -> str:
+        start, end = max(0, around - _WIDE), around + _WIDE
+        return line[:start] + self._workspace.secrets.mask_line(line[start:end]) + line[end:]
+
+    def _is_withheld(self, path: str) -> bool:
+        if path not in self._withheld:
+            self._withheld[path] = self._workspace.withholds(path)
+            if self._withheld[path]:
+                self._answer.withheld += 1
+        return self._withheld[path]
 
 
 class _Names:
