@@ -100,7 +100,7 @@ class Agent:
                 )
             return ToolResult(call.id, *tool.run(decode(tool, call.arguments), self.cancel))
         except ToolError as error:
-            return ToolResult(call.id, f"error: {error}", ok=False)
+            return ToolResult(call.id, f"error: {error}", ok=False, details=dict(error.details))
         except BaseException as error:  # noqa: BLE001 - a tool's own bug, or exit, must not lose the session
             return ToolResult(call.id, f"error: {call.name} crashed: {error!r}", ok=False)
 

@@ -1,6 +1,7 @@
 """Two families of errors.
 
 ToolError        for the model: becomes the text of a tool result, the run goes on
+  DeniedError        what the user did not allow, counted in the result
 AgentError       for the person: one line on stderr and the exit code of its `subtype` (outcome.py)
   UsageError         error_usage        what was asked makes no sense
   AuthError          error_auth         key missing, wrong, without balance, or of the wrong product
@@ -15,9 +16,21 @@ Cancelled        neither: what a signal handler raises in the main thread. A Key
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class ToolError(Exception):
-    """For the model: says what went wrong and what to do next."""
+    """For the model: says what went wrong and what to do next. `details` are for people."""
+
+    details: Mapping[str, object] = {}
+
+
+class DeniedError(ToolError):
+    """Refused for lack of permission: `path` is what for, `reason` why."""
+
+    def __init__(self, text: str, path: str, reason: str) -> None:
+        super().__init__(text)
+        self.details = {"denied": {"path": path, "reason": reason}}
 
 
 class AgentError(Exception):

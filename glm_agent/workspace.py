@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from . import paths
-from .errors import ToolError
+from . import paths, policy
+from .errors import DeniedError, ToolError
 from .secrets import Secrets, marks
 from .text import decode, encode
 from .writing import Change, Step, Writing
@@ -32,10 +32,6 @@ EntryKind = Literal["file", "directory", "link", "other"]
 _KINDS: dict[int, EntryKind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
-class WithheldError(ToolError):
-    """The file holds secrets."""
-
-
 class TextFile(NamedTuple):
     """A file as text. `text` has no byte order mark and its own line ends; `size` is in bytes."""
 
@@ -53,11 +49,20 @@ class Entry(NamedTuple):
 
 
 class Workspace:
-    """Files beneath `root` but for `secrets`. Every path is text from outside, and all raise ToolError."""
+    """Files beneath `root` but for `secrets`. Every path is text from outside, and all raise ToolError.
 
-    def __init__(self, root: Path, secrets: Secrets | None = None) -> None:
+    `forbidden` gives the reason why a path may not be written.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        secrets: Secrets | None = None,
+        forbidden: Callable[[str], str | None] = policy.forbidden,
+    ) -> None:
         self.root = root.resolve()
         self.secrets = secrets or Secrets()
+        self._forbidden = forbidden
         self._spellings = (PurePosixPath(self.root), PurePosixPath(root.absolute()))
 
     def locate(self, path: str) -> str:
@@ -95,7 +100,7 @@ class Workspace:
         try:
             with self._opened(self.locate(path), os.O_RDONLY):
                 return False
-        except WithheldError:
+        except DeniedError:
             return True
         except (OSError, ToolError):
             return False
@@ -133,6 +138,8 @@ class Workspace:
     def _check(self, change: Change) -> os.stat_result | None:
         """The status of the file to be changed, once it is known to be what the change expects."""
         name = paths.shown(change.path)
+        if why := self._forbidden(change.path):
+            raise DeniedError(f"{name} may not be changed: {why}. Go on without it", change.path, why)
         try:
             with self._opened(change.path, os.O_RDONLY, follow=False) as fd:
                 data, status = _contents(change.path, fd)
@@ -217,7 +224,8 @@ class Workspace:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return
         if self.secrets.withholds(real, lambda: os.pread(fd, MAX_FILE, 0)):
-            raise WithheldError(f"{paths.shown(path)} is withheld: it holds secrets. Go on without it")
+            said = f"{paths.shown(path)} is withheld: it holds secrets. Go on without it"
+            raise DeniedError(said, real, "it holds secrets")
 
     def _refusal(self, path: str, error: OSError) -> ToolError:
         name = paths.shown(path)

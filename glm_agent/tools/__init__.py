@@ -53,7 +53,8 @@ def _masked(tool: Tool, mask: Callable[[str], str]) -> Tool:
         try:
             output = tool.run(arguments, cancel)
         except ToolError as error:
-            raise ToolError(mask(str(error))) from error
+            error.args = (mask(str(error)),)
+            raise
         return output._replace(content=mask(output.content))
 
     return tool._replace(run=run)

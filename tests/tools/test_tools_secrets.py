@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from glm_agent import tools
-from glm_agent.errors import ToolError
+from glm_agent.errors import DeniedError, ToolError
 from glm_agent.secrets import Secrets
 from glm_agent.tools.arguments import decode
 from glm_agent.types import Tool
@@ -101,3 +101,12 @@ def test_a_fifo_with_the_name_of_a_secret_does_not_hang(repo: Path) -> None:
     os.mkfifo(repo / ".npmrc")
     with pytest.raises(ToolError, match="not a regular file"):
         say(kit(repo)["read"], '{"path": ".npmrc"}')
+
+
+def test_what_runs_by_itself_is_not_written_and_the_denial_is_counted(repo: Path) -> None:
+    found = kit(repo)
+    with pytest.raises(DeniedError, match="run automatically") as caught:
+        say(found["write"], '{"path": ".github/workflows/ci.yml", "content": "on: push"}')
+    reason = "it is run automatically, by a server, a hook or an editor"
+    assert caught.value.details == {"denied": {"path": ".github/workflows/ci.yml", "reason": reason}}
+    assert not (repo / ".github").exists()
