@@ -20,7 +20,6 @@ _AUTOMATIC = (
     *(".drone.yml", ".buildkite/**", ".woodpecker.yml", ".woodpecker/**", ".appveyor.yml", "appveyor.yml"),
     *(".forgejo/workflows/**", ".gitea/workflows/**", ".teamcity/**", "cloudbuild.yaml", ".tekton/**"),
     *(".husky/**", ".githooks/**", ".git-hooks/**", "lefthook.yml", ".lefthook.yml"),
-    *(".pre-commit-config.yaml",),
     *(".pre-commit-config.yaml", ".envrc", ".vscode/tasks.json", ".vscode/launch.json", ".zed/tasks.json"),
     *(".idea/runconfigurations/**", ".run/**", ".devcontainer/**", ".devcontainer.json", ".gitpod.yml"),
     *(".mise.toml", "mise.toml", ".tool-versions", ".autoenv.zsh", ".lvimrc", ".exrc", ".nvim.lua"),
