@@ -11,6 +11,7 @@ from typing import Literal
 
 from . import process
 from .errors import UsageError
+from .secrets import mask
 from .truncate import head_tail
 from .types import Json, Verified
 
@@ -78,7 +79,8 @@ def run(
         failed = [_bounded(command)]  # the names so far prove nothing
     elif done.exit_code != 0:
         failed = failures(output) or [_bounded(command)]
-    return Verified(phase, command, done.exit_code, failed, round(done.seconds * 1000), head_tail(output))
+    shown = mask(head_tail(output))
+    return Verified(phase, command, done.exit_code, failed, round(done.seconds * 1000), shown)
 
 
 def require_runnable(verified: Verified) -> None:

@@ -366,3 +366,12 @@ def test_a_long_report_is_cut() -> None:
     text = verify.report([ran("after", 1, *names, output="x" * 100_000)])
     assert "- t::49\n- and 150 more\nOutput:\n" in text
     assert len(text) < 20_000
+
+
+def test_a_token_in_the_output_goes_no_further(tmp_path: Path) -> None:
+    token = "ghp" + "_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    (tmp_path / "token").write_text(f"token={token}\n")
+    command, cancel = "cat token; exit 1", threading.Event()
+    check = verify.run(command, tmp_path, "before", timeout=10, cancel=cancel)
+    assert check.output == "token=[secret: GitHub token withheld]\n"
+    assert token not in verify.report([check])
