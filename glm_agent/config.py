@@ -17,6 +17,7 @@ from .errors import AuthError, ConfigError, RepositoryError, UsageError
 from .rows import BadRow
 from .settings import OPTIONS, Settings, flag
 from .shape import mapping
+from .spelling import near
 from .types import Json
 
 REPOSITORY_FILE = ".glm-agent.toml"
@@ -25,6 +26,7 @@ KEY = "GLM_AGENT_API_KEY"
 _PREFIX = "GLM_AGENT_"
 _JSON, _FORMAT = _PREFIX + "JSON", _PREFIX + "OUTPUT_FORMAT"
 _MAX_FILE = 1 << 20  # bytes of a configuration file
+_FILE_OPTIONS = [name for name, option in OPTIONS.items() if option.file]
 _OUR_HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*[\"']?glm-agent", re.MULTILINE)
 _ENV_LINE = re.compile(
     r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*"
@@ -212,7 +214,9 @@ def _user_layer() -> Layer:
         if name in ("api_key", "key"):
             raise ConfigError(f"{_at(file, text, name)}: keys belong into {file.parent / '.env'} as {KEY}=…")
         if name not in OPTIONS or not OPTIONS[name].file:
-            raise ConfigError(f"{_at(file, text, name)}: {_plain(name)} cannot be set here{_near(name)}")
+            raise ConfigError(
+                f"{_at(file, text, name)}: {_plain(name)} cannot be set here{near(name, _FILE_OPTIONS)}"
+            )
         yield name, _parse(file, text, name, value), f"user {file}"
 
 
@@ -352,10 +356,3 @@ def _why(error: Exception) -> str:
 def _plain(name: str) -> str:
     """A TOML key on one line; quoted, it may hold anything."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name) else repr(name[:60])
-
-
-def _near(name: str) -> str:
-    from difflib import get_close_matches  # 8 ms: only for an error message
-
-    near = get_close_matches(name, [known for known, option in OPTIONS.items() if option.file], 1)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .settings import Parse, choice, flag, integer, text, texts
 from .shape import mapping, sequence
+from .spelling import near
 from .usage import Price
 
 _URL = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(/[!-~]*)?")
@@ -34,6 +35,7 @@ class Provider(NamedTuple):
     model_prefix: str = "glm-"
     model_ids: Mapping[str, str] = {}
     own_models: bool = False
+    default_model: str = ""
     thinking: str = "thinking"
     thinking_sent: str = "always"
     keeps_thinking: bool = False
@@ -132,7 +134,8 @@ def _read_columns(path: tuple[str, ...], table: object, columns: Mapping[str, Pa
     found: dict[str, Any] = {}
     for name, value in mapping(table).items():  # pyright: ignore[reportUnknownArgumentType]
         if name not in columns:
-            raise BadRow((*path, name), f"no such column{_near(name, list(columns))}")
+            known = f"; there are {', '.join(columns)}"
+            raise BadRow((*path, name), f"no such column{near(name, columns) or known}")
         try:
             found[name] = columns[name](value)
         except BadRow as error:
@@ -140,13 +143,6 @@ def _read_columns(path: tuple[str, ...], table: object, columns: Mapping[str, Pa
         except ValueError as error:
             raise BadRow((*path, name), str(error)) from error
     return found
-
-
-def _near(name: str, columns: list[str]) -> str:
-    from difflib import get_close_matches  # 8 ms: only for an error message
-
-    near = get_close_matches(name, columns, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(columns)}"
 
 
 def _base_url(value: object) -> str:
@@ -160,6 +156,12 @@ def _variables(value: object) -> tuple[str, ...]:
     if all(_VARIABLE.fullmatch(name) for name in names):
         return names
     raise ValueError("expected names of environment variables; a key itself belongs into the environment")
+
+
+def _model_name(value: object) -> str:
+    if isinstance(value, str) and _MODEL.fullmatch(value):
+        return value
+    raise ValueError("expected a model's name: one word of plain ASCII")
 
 
 def _header(name: str, value: object) -> str:
@@ -219,6 +221,7 @@ _PROVIDER_COLUMNS: dict[str, Parse] = {
     "model_prefix": text,
     "model_ids": _table(_any_name(text)),
     "own_models": flag,
+    "default_model": _model_name,
     "thinking": choice(
         "thinking", "reasoning", "chat_template_kwargs", "reasoning_effort", "enable_thinking", "none"
     ),

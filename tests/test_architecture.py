@@ -25,7 +25,7 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 # A module imports from lower rows, and in its own row from the left only.
 RANKS = (
     ("glm_agent", "errors", "outcome", "types"),
-    ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
+    ("shape", "text", "paths", "truncate", "redact", "usage", "settings", "spelling"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
     ("retry", "watchdog", "structured", "policy", "patching"),
     ("process",),

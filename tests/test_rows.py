@@ -55,7 +55,7 @@ def test_every_column_of_a_provider_can_be_given(file: Path, tmp_path: Path) -> 
     file.write_text(
         '[providers.all]\ntitle = "All"\nbase_url = "https://all/v1"\nbase_url_env = ["ALL_URL"]\n'
         'key_env = ["A", "B"]\nkey_page = "all/keys"\nkey_needed = false\nmodel_prefix = "all-"\n'
-        'model_ids = { "glm-4.7" = "best" }\nown_models = false\nthinking = "reasoning_effort"\n'
+        'model_ids = { "glm-4.7" = "best" }\nown_models = false\ndefault_model = "best"\nthinking = "reasoning_effort"\n'
         'thinking_sent = "always"\nkeeps_thinking = false\neffort = "reasoning"\n'
         'effort_words = { max = "ultra" }\n'
         'thought_field = "content"\ntool_stream = true\nusage_option = false\n'
@@ -65,7 +65,16 @@ def test_every_column_of_a_provider_can_be_given(file: Path, tmp_path: Path) -> 
     row = find_provider("all")
     assert row == Provider(
         *("all", "All", "https://all/v1", ("ALL_URL",), ("A", "B"), "all/keys", False, "all-"),
-        *({"glm-4.7": "best"}, False, "reasoning_effort", "always", False, "reasoning", {"max": "ultra"}),
+        *(
+            {"glm-4.7": "best"},
+            False,
+            "best",
+            "reasoning_effort",
+            "always",
+            False,
+            "reasoning",
+            {"max": "ultra"},
+        ),
         *("content", True, False, "max_completion_tokens", 7, {"X-A": "1"}, False),
     )
     found, notices = dialect(row, find_model(row, "glm-5.2"), "Hi", [], Wish(effort="max"))
@@ -160,6 +169,7 @@ BAD = [
     ('[models."glm-4.7"]\nprice = 1\n', 2, "price: expected a table"),
     ('[models."glm-4.7"]\noutput = 300000\n', 2, "does not fit a window of 204800"),
     ('[models."a b"]\nwindow = 9\n', 1, "a model's name is one word"),
+    ('[providers.zai]\ndefault_model = "a b"\n', 2, "expected a model's name"),
     ("[models.a]\nknown = false\n", 2, "no such column"),
     ('[providers.lab]\n\n# base_url = "x"\nmax_tokens = 4\n', 4, "max_tokens: expected max_tokens or"),
 ]
