@@ -15,7 +15,7 @@ from .shape import mapping, sequence
 from .spelling import near
 from .usage import Price
 
-_URL = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(/[!-~]*)?")
+_URL = re.compile(r"https?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:/[!-~]*)?")
 _NOT_IN_URLS = re.compile(r"[?#@]")
 _PROVIDER, _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"), re.compile(r"[!-~]{1,200}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -145,9 +145,11 @@ def _read_columns(path: tuple[str, ...], table: object, columns: Mapping[str, Pa
     return found
 
 
-def _base_url(value: object) -> str:
-    if isinstance(value, str) and _URL.fullmatch(value) and not _NOT_IN_URLS.search(value):
-        return value
+def base_url(value: object) -> str:
+    """Raises ValueError, which never holds the value."""
+    found = _URL.fullmatch(value) if isinstance(value, str) and not _NOT_IN_URLS.search(value) else None
+    if found and int(found[1] or 0) < 1 << 16:
+        return found[0]
     raise ValueError("expected a URL like https://host/v1: scheme, host and path only")
 
 
@@ -213,7 +215,7 @@ def _any_name(parse: Parse) -> Callable[[str, object], object]:
 
 _PROVIDER_COLUMNS: dict[str, Parse] = {
     "title": text,
-    "base_url": _base_url,
+    "base_url": base_url,
     "base_url_env": _variables,
     "key_env": _variables,
     "key_page": text,

@@ -29,7 +29,7 @@ RANKS = (
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
     ("retry", "watchdog", "structured", "policy", "patching"),
     ("process",),
-    ("git", "repository", "writing", "workspace", "sandbox", "config"),
+    ("git", "repository", "writing", "workspace", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),
     ("snapshot", "journal", "instructions"),
     ("client", "tools", "verify"),

@@ -55,7 +55,8 @@ def test_every_column_of_a_provider_can_be_given(file: Path, tmp_path: Path) -> 
     file.write_text(
         '[providers.all]\ntitle = "All"\nbase_url = "https://all/v1"\nbase_url_env = ["ALL_URL"]\n'
         'key_env = ["A", "B"]\nkey_page = "all/keys"\nkey_needed = false\nmodel_prefix = "all-"\n'
-        'model_ids = { "glm-4.7" = "best" }\nown_models = false\ndefault_model = "best"\nthinking = "reasoning_effort"\n'
+        'model_ids = { "glm-4.7" = "best" }\nown_models = false\ndefault_model = "best"\n'
+        'thinking = "reasoning_effort"\n'
         'thinking_sent = "always"\nkeeps_thinking = false\neffort = "reasoning"\n'
         'effort_words = { max = "ultra" }\n'
         'thought_field = "content"\ntool_stream = true\nusage_option = false\n'
