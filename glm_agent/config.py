@@ -125,11 +125,9 @@ def add_provider(name: str, table: str) -> Path:
         raise ConfigError(f"{file}: there is a provider {name} already; it stays as it is")
     whole = f"{text.rstrip()}\n\n{table}" if text.strip() else table
     try:
-        files.parse(file, whole)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{file}: [providers.{name}] cannot stand at its end; put it there by hand"
-        ) from error
+        read_provider(name, files.parse(file, whole)["providers"][name], providers()["custom"])
+    except (ConfigError, BadRow) as error:
+        raise ConfigError(f"{file}: [providers.{name}] cannot stand at its end") from error
     files.replace(file, whole)
     return file
 
@@ -253,6 +251,9 @@ def _user_layer() -> Layer:
         if name not in OPTIONS or not OPTIONS[name].file:
             meant = near(name, _FILE_OPTIONS)
             raise ConfigError(f"{files.place(file, text, name)}: {_plain(name)} cannot be set here{meant}")
+        if name in ("provider", "model") and isinstance(value, dict):
+            why = f"a {name}'s rows stand in [{name}s.NAME]"
+            raise ConfigError(f"{files.place_of(file, text, (name,))}: {name}: {why}")
         parsed = _parse(file, text, name, value)
         if name == "base_url":
             _check_url(files.place(file, text, name), name, parsed)

@@ -12,6 +12,7 @@ from .errors import ConfigError
 from .types import Json
 
 OUR_HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*[\"']?glm-agent", re.MULTILINE)
+_OURS = r"(?:\s*tool\s*\.\s*[\"']?glm-agent[\"']?\s*\.\s*)"
 _LARGEST = 1 << 20  # bytes
 
 
@@ -58,7 +59,7 @@ def parse(file: Path, text: str) -> Json:
 def place(file: Path, text: str, name: str) -> str:
     """`file:line` of the key `name`."""
     table = OUR_HEADER.search(text)
-    key = re.compile(rf"^[ \t]*[\"']?{re.escape(name)}\b", re.MULTILINE)
+    key = re.compile(rf"^[ \t]*(?:\[{_OURS}?)?[\"']?{re.escape(name)}\b", re.MULTILINE)
     found = key.search(text, table.start() if table else 0)
     return f"{file}:{text.count(chr(10), 0, found.start()) + 1}" if found else str(file)
 

@@ -15,7 +15,7 @@ from .shape import mapping, sequence
 from .spelling import near
 from .usage import Price
 
-_URL = re.compile(r"https?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:/[!-~]*)?")
+_URL = re.compile(r"(?i:https?)://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:/[!-~]*)?")
 _NOT_IN_URLS = re.compile(r"[?#@]")
 _PROVIDER, _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"), re.compile(r"[!-~]{1,200}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -160,7 +160,7 @@ def _variables(value: object) -> tuple[str, ...]:
     raise ValueError("expected names of environment variables; a key itself belongs into the environment")
 
 
-def _model_name(value: object) -> str:
+def model_name(value: object) -> str:
     if isinstance(value, str) and _MODEL.fullmatch(value):
         return value
     raise ValueError("expected a model's name: one word of plain ASCII")
@@ -223,7 +223,7 @@ _PROVIDER_COLUMNS: dict[str, Parse] = {
     "model_prefix": text,
     "model_ids": _table(_any_name(text)),
     "own_models": flag,
-    "default_model": _model_name,
+    "default_model": model_name,
     "thinking": choice(
         "thinking", "reasoning", "chat_template_kwargs", "reasoning_effort", "enable_thinking", "none"
     ),

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from .. import __version__, config, git, repository
 from ..dialects import Model, Provider
-from ..errors import AgentError, AuthError, ConfigError, RepositoryError, UsageError
+from ..errors import AgentError, AuthError, ConfigError, RepositoryError
 from ..settings import Settings
 from ..shape import mapping
 from ..transport import check_base_url
@@ -41,13 +41,16 @@ class Check(NamedTuple):
     subtype: str = ""
 
 
-def guard(name: str, look: Callable[[], Check]) -> Check:
-    """What `look` finds; an error that a run would end with is a check that failed."""
+def guard(name: str, look: Callable[[], Check], next: str) -> Check:
+    """What `look` finds; an error that a run would end with is a check that failed.
+
+    `next` is what to do about an error that does not say so itself.
+    """
     try:
         return look()
     except AgentError as error:
         found, _, advice = str(error).partition("; ")
-        return Check(name, "fail", found, advice, error.subtype)
+        return Check(name, "fail", found, advice or next, error.subtype)
 
 
 def check_python(folder: Path) -> Check:
@@ -167,7 +170,7 @@ def check_key(settings: Settings, provider: Provider, start: Mapping[str, str]) 
         found = config.find_key(settings, provider)
     except AuthError as error:
         said, _, advice = str(error).partition(": ")
-        return Check("key", "fail", said, advice, error.subtype)
+        return Check("key", "fail", said, advice or "set it anew", error.subtype)
     if found is None:
         return Check("key", "ok", f"{provider.name} needs none")
     variable = found[1]
@@ -231,17 +234,6 @@ def check_clock(date: float | None = None) -> Check:
 
 def subtypes(checks: Iterable[Check]) -> list[str]:
     return [check.subtype for check in checks if check.status == "fail"]
-
-
-def require_names(settings: Settings, find: Callable[[], tuple[Provider, Model]]) -> tuple[Provider, Model]:
-    """Provider and model of a run; a name from a file that is none is the file's fault. Raises AgentError."""
-    try:
-        return find()
-    except UsageError as error:
-        origins = {settings.origins.get(name, "flag") for name in ("provider", "model")} - {"flag"}
-        if origins and all(origin.startswith("user ") for origin in origins):
-            raise ConfigError(f"{error} ({', '.join(sorted(origins))})") from error
-        raise
 
 
 def _is_in(entry: str, folder: Path) -> bool:

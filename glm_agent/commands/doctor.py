@@ -21,7 +21,7 @@ from ..redact import Redactor
 from ..render import expendable, writer
 from ..render.sanitize import clean_line
 from ..retry import Failure
-from ..rows import Model, Provider
+from ..rows import BadRow, Model, Provider
 from ..settings import Settings
 from ..transport import Transport
 from ..types import Json
@@ -55,16 +55,22 @@ def run(as_data: bool, live: bool, save: str | None, flags: Mapping[str, object]
 def _text(
     as_data: bool, live: bool, save: str | None, flags: Mapping[str, object], found: list[Check]
 ) -> str:
-    if save is not None:
-        if not live:
-            raise UsageError("--save keeps what --live finds out; give both")
-        config.require_new_provider(save)
+    if save is not None and not live:
+        raise UsageError("--save keeps what --live finds out; give both")
     settings = _look(flags, found)
+    if save is not None:
+        config.require_new_provider(save)
+    if not live:
+        found.append(checks.check_clock())
     heard = _ask(settings, save or _ROW, found) if live else Live([], "")
     found += heard.checks
     saved = ""
     if save is not None and heard.row:
-        saved = str(config.add_provider(save, heard.row))
+        try:
+            saved = str(config.add_provider(save, heard.row))
+        except ConfigError as error:
+            advice = "put the row there by hand"
+            found.append(Check("save", "fail", str(error), advice, error.subtype))
     redact = Redactor(
         value for name, value in settings.environment.items() if name.endswith(("_KEY", "_TOKEN"))
     )
@@ -84,8 +90,8 @@ def _look(flags: Mapping[str, object], found: list[Check]) -> Settings:
     found += [
         checks.check_python(root or folder),
         checks.check_libraries(),
-        guard("git", lambda: checks.check_git(root or folder)),
-        guard("repository", lambda: checks.check_repository(folder, root)),
+        guard("git", lambda: checks.check_git(root or folder), "install git, or mend it"),
+        guard("repository", lambda: checks.check_repository(folder, root), "mend it; `git fsck` may help"),
         checks.check_sandbox(),
         checks.check_terminal(start),
     ]
@@ -106,11 +112,14 @@ def _ways_out(settings: Settings, start: Mapping[str, str]) -> Iterator[Check]:
     except AgentError as error:
         yield Check("provider", "fail", str(error), "`glm-agent models` lists what is known", error.subtype)
     else:
-        yield guard("provider", lambda: checks.check_provider(settings, provider, model))
-        yield guard("key", lambda: checks.check_key(settings, provider, start))
-    yield guard("state", checks.check_state)
-    yield guard("network", lambda: checks.check_network(start))
-    yield checks.check_clock()
+        yield guard(
+            "provider",
+            lambda: checks.check_provider(settings, provider, model),
+            "correct it with --base-url, or in config.toml",
+        )
+        yield guard("key", lambda: checks.check_key(settings, provider, start), "set it anew")
+    yield guard("state", checks.check_state, "set HOME or XDG_STATE_HOME")
+    yield guard("network", lambda: checks.check_network(start), "correct or unset it")
 
 
 def _ask(settings: Settings, name: str, found: list[Check]) -> Live:
@@ -134,7 +143,11 @@ def _ask(settings: Settings, name: str, found: list[Check]) -> Live:
         return Live(said, bill)
     url, _ = config.find_base_url(settings, provider)
     at_home = provider._replace(base_url=url, base_url_env=(), key_needed=transport.key is not None)
-    return Live(said, bill, findings.as_toml(findings.learned(facts, at_home, model), name))
+    try:
+        return Live(said, bill, findings.as_toml(findings.learned(facts, at_home, model), name))
+    except BadRow as error:
+        said.append(Check("row", "warn", f"none for {url}: {error}", "use a plain URL"))
+        return Live(said, bill)
 
 
 def _converse(

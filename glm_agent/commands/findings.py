@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from .. import dialects
 from ..retry import final
-from ..rows import Model, Provider, read_provider
+from ..rows import Model, Provider, model_name, read_provider
 from ..usage import Price, cost
 from .checks import Check
 from .interview import Facts
@@ -37,7 +37,8 @@ def bill(facts: Facts, price: Price | None) -> str:
     """What the interview cost, in one line."""
     spent = facts.total
     given = spent.get("input_tokens", 0) + spent.get("cache_read_input_tokens", 0)
-    said = f"{facts.requests} requests, {given} tokens in, {spent.get('output_tokens', 0)} out"
+    least = "" if facts.usage == "unasked" else "at least "
+    said = f"{facts.requests} requests, {least}{given} tokens in, {spent.get('output_tokens', 0)} out"
     if not given:
         return f"{facts.requests} requests; the host reports no usage, so what they cost is not known"
     return f"{said}, {f'${cost(spent, price):.4f}' if price else 'at a price that is not known here'}"
@@ -46,7 +47,7 @@ def bill(facts: Facts, price: Price | None) -> str:
 def learned(facts: Facts, provider: Provider, model: Model) -> Provider:
     """The provider's row as the answers showed it; what they did not show stays."""
     row = provider._replace(
-        default_model=model.id or model.name,
+        default_model=_own_name(model),
         usage_option=facts.usage == "asked" if facts.usage else provider.usage_option,
         tool_stream=facts.tool_stream == "streams" if facts.tool_stream else provider.tool_stream,
         max_tokens=facts.max_field,
@@ -63,8 +64,19 @@ def learned(facts: Facts, provider: Provider, model: Model) -> Provider:
     return row
 
 
+def _own_name(model: Model) -> str:
+    """What the model is called there, "" if that cannot stand in a row."""
+    try:
+        return model_name(model.id or model.name)
+    except ValueError:
+        return ""
+
+
 def as_toml(row: Provider, name: str) -> str:
-    """`[providers.NAME]` with all in which the row differs from one that says only where it is."""
+    """`[providers.NAME]` with all in which the row differs from one that says only where it is.
+
+    Raises BadRow for a URL that a row may not have.
+    """
     base = read_provider(name, {"base_url": row.base_url}, dialects.providers()["custom"])
     kept = {**row._asdict(), "name": name, "title": row.title if row.name == name else base.title}
     given = {column: value for column, value in kept.items() if value != getattr(base, column)}
@@ -79,7 +91,7 @@ def _toml(value: object) -> str:
     if isinstance(value, Mapping):
         pairs = [f"{json.dumps(key)} = {_toml(part)}" for key, part in value.items()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _streaming(facts: Facts) -> Check:
@@ -142,7 +154,8 @@ def _thinking(facts: Facts) -> Check:
         return Check("thinking", "ok", f"{habit}{field}; switched {what} by {facts.switch}{perhaps}")
     if facts.tried:
         tried = f"; not switched {what} by {', '.join(facts.tried)}"
-        return Check("thinking", "ok", f"{habit}{field}{tried}")
+        rest = f"; not tried: {', '.join(facts.untried)}" if facts.untried else ""
+        return Check("thinking", "ok", f"{habit}{field}{tried}{rest}")
     return Check("thinking", "ok", f"{habit}{field}; switching it was not tried")
 
 

@@ -69,6 +69,7 @@ class Facts:
     switch: str = ""  # which switches thinking, as a row says it
     others: list[str] = field(default_factory=list[str])  # that may do it in its place
     tried: list[str] = field(default_factory=list[str])  # switches that do not
+    untried: list[str] = field(default_factory=list[str])
     refused: list[str] = field(default_factory=list[str])  # fields
     tools: Failure | bool | None = None  # the failure is why they are refused
     calls: int = 0  # of the three that were wanted in one reply
@@ -210,6 +211,8 @@ class _Desk:
             group = left[: len(left) // 2] if is_proven else left[: (len(left) + 1) // 2]
         if is_proven:
             facts.switch, *facts.others = left
+        else:
+            facts.untried = left
         return answer
 
     def _without(self, left: list[str], group: list[str], answer: Answer) -> list[str]:
@@ -276,11 +279,13 @@ class _Desk:
             {"role": "system", "content": system or "Be brief."},
             {"role": "user", "content": question},
         ]
+        counted: Json = {"stream_options": {"include_usage": True}} if self.facts.usage == "asked" else {}
         answer = yield {
             "model": self.model.id or self.model.name,
             "messages": [*messages, *past],
             "stream": True,
             self.facts.max_field: _TOKENS,
+            **counted,
             **fields,
         }
         self.facts.total = usage.add(self.facts.total, usage.normalise(answer.message.usage))
