@@ -4,7 +4,6 @@ import json
 import stat
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,25 +12,10 @@ from running import Ran, Run, finish, git, start, to
 
 from glm_agent.commands.checks import check_clock
 from glm_agent.commands.interview import MOST
-from glm_agent.dialects import use_rows
 from glm_agent.replay import Server
 from glm_agent.types import Json
 
 KEY = "sk-0123456789abcdef"
-
-
-@pytest.fixture(autouse=True)
-def no_rows_left_behind() -> Iterator[None]:
-    yield
-    use_rows({}, {})
-
-
-@pytest.fixture
-def file(home: Path) -> Path:
-    """The user's config.toml, still to be written."""
-    file = home / ".config/glm-agent/config.toml"
-    file.parent.mkdir(parents=True)
-    return file
 
 
 def found(ran: Ran) -> dict[str, Json]:
@@ -91,8 +75,8 @@ def test_without_a_key_it_is_41_and_says_which(glm: Run) -> None:
     )
 
 
-def test_a_key_from_a_file_that_others_read_is_a_warning(glm: Run, file: Path) -> None:
-    keys = file.with_name(".env")
+def test_a_key_from_a_file_that_others_read_is_a_warning(glm: Run, config_file: Path) -> None:
+    keys = config_file.with_name(".env")
     keys.write_text(f"ZAI_API_KEY={KEY}\nZAI_BASE_URL=http://thief.example\n")
     keys.chmod(0o644)
     ran = glm("doctor", "--json")
@@ -121,11 +105,14 @@ def test_a_repository_that_a_run_would_refuse_is_45(glm: Run, repo: Path) -> Non
     assert glm("doctor", "--json", *to("http://127.0.0.1:9/v1"), at=repo / "missing").code == 45
 
 
-def test_a_broken_configuration_is_a_check_and_the_others_still_speak(glm: Run, file: Path) -> None:
-    file.write_text("\nquiet = 3\n")
+def test_a_broken_configuration_is_a_check_and_the_others_still_speak(glm: Run, config_file: Path) -> None:
+    config_file.write_text("\nquiet = 3\n")
     ran = glm("doctor", "--json", *to("http://127.0.0.1:9/v1"))
     checks = found(ran)
-    assert (ran.code, checks["config"]["found"]) == (52, f"{file}:2: quiet = 3: expected true or false")
+    assert (ran.code, checks["config"]["found"]) == (
+        52,
+        f"{config_file}:2: quiet = 3: expected true or false",
+    )
     assert (checks["provider"]["status"], checks["key"]["status"]) == ("ok", "ok")
     assert found(glm("doctor", "--json", "--bare", *to("http://127.0.0.1:9/v1")))["config"]["status"] == "ok"
 
@@ -209,6 +196,7 @@ def test_nothing_is_sent_and_no_library_that_sends_is_loaded_without_live(repo: 
         ran = finish(start(repo, *words, env={"PYTHONPROFILEIMPORTTIME": "1"}))
         assert (ran.code, host.requests) == (0, [])
     names = {line.rpartition("|")[2].strip() for line in ran.err.split("\n")}
+    assert "glm_agent.commands.checks" in names
     assert names & {"openai", "httpx2", "rich", "unidiff", "asyncio", "concurrent.futures"} == set()
 
 
@@ -347,8 +335,8 @@ def test_a_clock_that_is_wrong_is_said(glm: Run) -> None:
         assert found(live(glm, host))["clock"]["found"].endswith(", as the host's")
 
 
-def test_the_cost_is_said_where_a_price_is_known(glm: Run, file: Path) -> None:
-    file.write_text('[models."lab-1"]\nprice.custom = [1, 0.5, 2]\n')
+def test_the_cost_is_said_where_a_price_is_known(glm: Run, config_file: Path) -> None:
+    config_file.write_text('[models."lab-1"]\nprice.custom = [1, 0.5, 2]\n')
     with Host(ZAI) as host:
         cost = json.loads(live(glm, host).out)["live"]["cost"]
     assert cost.startswith("6 requests, 6600 tokens in, 300 out, $0.00")
@@ -357,13 +345,15 @@ def test_the_cost_is_said_where_a_price_is_known(glm: Run, file: Path) -> None:
 # The row
 
 
-def test_a_saved_row_is_a_provider_that_works(glm: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_row_is_a_provider_that_works(
+    glm: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GLM_AGENT_API_KEY", KEY)
-    file = home / ".config/glm-agent/config.toml"
+    config_file.parent.rmdir()
     with Host(VLLM) as host:
         ran = live(glm, host, "--save", "lab")
-        assert (ran.code, json.loads(ran.out)["live"]["saved"]) == (0, str(file))
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert (ran.code, json.loads(ran.out)["live"]["saved"]) == (0, str(config_file))
+        assert stat.S_IMODE(config_file.stat().st_mode) == 0o600
         again = glm("doctor", "--live", "--json", "--provider", "lab")
         assert (again.code, found(again)["provider"]["found"].split()[0]) == (0, "lab")
         assert {**row(again)} == {**row(ran)}
@@ -373,17 +363,22 @@ def test_a_saved_row_is_a_provider_that_works(glm: Run, home: Path, monkeypatch:
     assert asked.body["model"] == "lab-1"
     assert asked.body["chat_template_kwargs"] == {"enable_thinking": False}
     assert asked.headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in file.read_text() and KEY not in ran.out
+    assert KEY not in config_file.read_text() and KEY not in ran.out
 
 
-def test_what_was_in_the_file_stays_and_no_row_is_replaced(glm: Run, file: Path, tmp_path: Path) -> None:
+def test_what_was_in_the_file_stays_and_no_row_is_replaced(
+    glm: Run, config_file: Path, tmp_path: Path
+) -> None:
     own = tmp_path / "dotfiles.toml"
     own.write_text("# mine\nquiet = true")
-    file.symlink_to(own)
+    config_file.symlink_to(own)
     with Host(ZAI) as host:
         assert live(glm, host, "--save", "lab").code == 0
         saved = own.read_text()
-        assert saved.startswith("# mine\nquiet = true\n\n[providers.lab]\nbase_url = ") and file.is_symlink()
+        assert (
+            saved.startswith("# mine\nquiet = true\n\n[providers.lab]\nbase_url = ")
+            and config_file.is_symlink()
+        )
         asked = len(host.requests)
         for name in ("lab", "zai", "a b"):
             ran = live(glm, host, "--save", name)
@@ -393,13 +388,13 @@ def test_what_was_in_the_file_stays_and_no_row_is_replaced(glm: Run, file: Path,
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
-def test_a_file_that_cannot_take_a_row_stays_as_it_is(glm: Run, file: Path) -> None:
+def test_a_file_that_cannot_take_a_row_stays_as_it_is(glm: Run, config_file: Path) -> None:
     text = 'providers = { old = { base_url = "http://h/v1" } }\n'
-    file.write_text(text)
+    config_file.write_text(text)
     with Host(ZAI) as host:
         ran = live(glm, host, "--save", "lab")
-    assert (ran.code, file.read_text()) == (52, text)
-    assert found(ran)["save"]["found"] == f"{file}: [providers.lab] cannot stand at its end"
+    assert (ran.code, config_file.read_text()) == (52, text)
+    assert found(ran)["save"]["found"] == f"{config_file}: [providers.lab] cannot stand at its end"
     assert row(ran)["base_url"] == host.url  # it was paid for
 
 
@@ -409,7 +404,7 @@ def test_save_without_live_makes_no_sense(glm: Run) -> None:
     assert "--live" in ran.err
 
 
-def test_a_model_with_a_name_that_no_row_may_hold_is_left_out_of_it(glm: Run, home: Path) -> None:
+def test_a_model_with_a_name_that_no_row_may_hold_is_left_out_of_it(glm: Run, config_file: Path) -> None:
     with Host(ZAI) as host:
         ran = glm("doctor", "--live", "--json", "-m", "my model", *to(host.url), "--save", "lab")
         assert (ran.code, "default_model" in row(ran)) == (0, False)
