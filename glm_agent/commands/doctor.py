@@ -71,9 +71,8 @@ def _text(
         except ConfigError as error:
             advice = "put the row there by hand"
             found.append(Check("save", "fail", str(error), advice, error.subtype))
-    redact = Redactor(
-        value for name, value in settings.environment.items() if name.endswith(("_KEY", "_TOKEN"))
-    )
+    names = {config.KEY, *(name for row in dialects.providers().values() for name in row.key_env)}
+    redact = Redactor(settings.environment.get(name, "") for name in names)
     return redact(_as_json(found, heard, saved) if as_data else _as_text(found, heard, saved, save))
 
 

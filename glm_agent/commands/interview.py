@@ -198,7 +198,7 @@ class _Desk:
             return answer
         left: list[str] = sorted(_SWITCHES, key=lambda name: name != self.provider.thinking)
         group, is_proven = left[:1], False
-        while group and facts.requests < MOST and not (is_proven and len(left) == 1):
+        while group and facts.requests < MOST:
             sent = _switched(group, on=not facts.thinks)
             answer = yield from self._ask(_LEGS, **sent)
             if answer.failure is None and _has_thought(answer) != facts.thinks:

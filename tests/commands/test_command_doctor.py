@@ -335,6 +335,17 @@ def test_a_clock_that_is_wrong_is_said(glm: Run) -> None:
         assert found(live(glm, host))["clock"]["found"].endswith(", as the host's")
 
 
+def test_a_key_that_a_host_repeats_is_not_shown(
+    glm: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_SECRET", KEY)
+    with Host(ZAI, status=401, error={"error": {"message": f"no such key: {KEY}"}}) as host:
+        config_file.write_text(f'[providers.lab]\nbase_url = "{host.url}"\nkey_env = "LAB_SECRET"\n')
+        for words in ((), ("--json",)):
+            ran = glm("doctor", "--live", "--provider", "lab", *words)
+            assert (ran.code, KEY in ran.out, "no such key: [key]" in ran.out) == (41, False, True)
+
+
 def test_the_cost_is_said_where_a_price_is_known(glm: Run, config_file: Path) -> None:
     config_file.write_text('[models."lab-1"]\nprice.custom = [1, 0.5, 2]\n')
     with Host(ZAI) as host:

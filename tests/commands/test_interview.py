@@ -95,6 +95,10 @@ def test_reasoning_in_the_text_goes_back_in_the_text() -> None:
     assert echo["content"].startswith("<think>I think of a fruit") and "reasoning" not in echo
 
 
+def test_the_few_tokens_that_are_always_reported_as_cached_are_no_cache() -> None:
+    assert [ask(replace(ZAI, caches=caches))[0].cached for caches in (True, False)] == [1000, 0]
+
+
 def test_usage_is_asked_for_once_it_is_known_how() -> None:
     _, bodies = ask(VLLM)
     assert [("stream_options" in body) for body in bodies] == [False, *[True] * (len(bodies) - 1)]
