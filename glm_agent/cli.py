@@ -157,6 +157,25 @@ def config(json: o.AsJson = False, cd: o.Cd = None, provider: o.Provider = None,
 
 
 @app.command()
+def doctor(
+    json: o.AsJson = False,
+    live: o.Live = False,
+    save: o.Save = None,
+    cd: o.Cd = None,
+    provider: o.Provider = None,
+    model: o.Model = None,
+    base_url: o.BaseUrl = None,
+    env_file: o.EnvFile = None,
+    bare: o.Bare = None,
+) -> None:
+    """Check this machine; with --live, also what the endpoint does."""
+    flags = {"cd": cd, "provider": provider, "model": model, "base_url": base_url}
+    from .commands import doctor as command
+
+    raise typer.Exit(command.run(json, live, save, _flags({**flags, "env_file": env_file, "bare": bare})))
+
+
+@app.command()
 def schema(name: o.Schema) -> None:
     """Print the JSON Schema of the events or of the result."""
     from .commands import schema as command

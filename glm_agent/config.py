@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .dialects import Provider, use_rows
+from . import files
+from .dialects import Provider, providers, use_rows
 from .errors import AuthError, ConfigError, RepositoryError, UsageError
-from .rows import BadRow
+from .rows import BadRow, base_url, read_provider
 from .settings import OPTIONS, Settings, flag
 from .shape import mapping
+from .spelling import near
 from .types import Json
 
 REPOSITORY_FILE = ".glm-agent.toml"
@@ -24,8 +25,7 @@ KEY = "GLM_AGENT_API_KEY"
 
 _PREFIX = "GLM_AGENT_"
 _JSON, _FORMAT = _PREFIX + "JSON", _PREFIX + "OUTPUT_FORMAT"
-_MAX_FILE = 1 << 20  # bytes of a configuration file
-_OUR_HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*[\"']?glm-agent", re.MULTILINE)
+_FILE_OPTIONS = [name for name, option in OPTIONS.items() if option.file]
 _ENV_LINE = re.compile(
     r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*"
     r"(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<plain>.*?))(?:\s#.*)?\s*"
@@ -92,7 +92,7 @@ def working_folder(flag: object, start: Mapping[str, str] | None = None) -> Path
         folder = Path(given).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:  # the last for a loop, before Python 3.13
         raise RepositoryError(
-            f"{given or 'the current directory'}: cannot be entered: {_why(error)}"
+            f"{given or 'the current directory'}: cannot be entered: {files.why(error)}"
         ) from error
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
         raise RepositoryError(f"{given}: not a directory that can be read")
@@ -105,6 +105,31 @@ def config_home() -> Path:
 
 def state_home() -> Path:
     return _home("XDG_STATE_HOME", ".local/state")
+
+
+def require_new_provider(name: str) -> None:
+    """Raises UsageError unless `name` can be that of a new row in the user's file."""
+    if name in providers():
+        raise UsageError(f"there is a provider {name} already; choose another name")
+    try:
+        read_provider(name, {"base_url": "http://localhost"}, providers()["custom"])
+    except BadRow as error:
+        raise UsageError(f"--save {name!r}: {error}") from error
+
+
+def add_provider(name: str, table: str) -> Path:
+    """Puts `[providers.NAME]`, the TOML text `table`, at the end of the user's file. Raises ConfigError."""
+    file = Path(os.path.realpath(config_home() / "config.toml"))
+    text = files.read(file)
+    if name in mapping(files.parse(file, text).get("providers")):
+        raise ConfigError(f"{file}: there is a provider {name} already; it stays as it is")
+    whole = f"{text.rstrip()}\n\n{table}" if text.strip() else table
+    try:
+        read_provider(name, files.parse(file, whole)["providers"][name], providers()["custom"])
+    except (ConfigError, BadRow) as error:
+        raise ConfigError(f"{file}: [providers.{name}] cannot stand at its end") from error
+    files.replace(file, whole)
+    return file
 
 
 def find_base_url(settings: Settings, provider: Provider) -> tuple[str, str]:
@@ -186,7 +211,17 @@ def _environment_layer(start: Mapping[str, str]) -> Layer:
             parsed = option.parse(value.split("\n") if name == "verify" else value)
         except ValueError as error:
             raise ConfigError(f"environment variable {variable}={value!r}: {error}") from error
+        if name == "base_url":
+            _check_url("environment variable", variable, parsed)
         yield name, parsed, f"environment {variable}"
+
+
+def _check_url(where: str, name: str, value: object) -> None:
+    """Raises ConfigError for what is no base URL, without showing it: a password may stand in it."""
+    try:
+        base_url(value)
+    except ValueError as error:
+        raise ConfigError(f"{where}{': ' if ':' in where else ' '}{name}: {error}") from error
 
 
 def _wants_json(start: Mapping[str, str]) -> bool:
@@ -205,15 +240,24 @@ def _is_on(value: str | None) -> bool:
 
 def _user_layer() -> Layer:
     file = config_home() / "config.toml"
-    text = _read(file)
-    table = _toml(file, text) if text else {}
+    text = files.read(file)
+    table = files.parse(file, text) if text else {}
     _take_rows(file, text, table.pop("providers", {}), table.pop("models", {}))
     for name, value in table.items():
         if name in ("api_key", "key"):
-            raise ConfigError(f"{_at(file, text, name)}: keys belong into {file.parent / '.env'} as {KEY}=…")
+            raise ConfigError(
+                f"{files.place(file, text, name)}: keys belong into {file.parent / '.env'} as {KEY}=…"
+            )
         if name not in OPTIONS or not OPTIONS[name].file:
-            raise ConfigError(f"{_at(file, text, name)}: {_plain(name)} cannot be set here{_near(name)}")
-        yield name, _parse(file, text, name, value), f"user {file}"
+            meant = near(name, _FILE_OPTIONS)
+            raise ConfigError(f"{files.place(file, text, name)}: {_plain(name)} cannot be set here{meant}")
+        if name in ("provider", "model") and isinstance(value, dict):
+            why = f"a {name}'s rows stand in [{name}s.NAME]"
+            raise ConfigError(f"{files.place_of(file, text, (name,))}: {name}: {why}")
+        parsed = _parse(file, text, name, value)
+        if name == "base_url":
+            _check_url(files.place(file, text, name), name, parsed)
+        yield name, parsed, f"user {file}"
 
 
 def _take_rows(file: Path, text: str, providers: object, models: object) -> None:
@@ -221,21 +265,21 @@ def _take_rows(file: Path, text: str, providers: object, models: object) -> None
         use_rows(providers, models)
     except BadRow as error:
         name = ".".join(map(_plain, error.path))
-        raise ConfigError(f"{_at_path(file, text, error.path)}: {name}: {error}") from error
+        raise ConfigError(f"{files.place_of(file, text, error.path)}: {name}: {error}") from error
 
 
 def _repository_layer(root: Path, below: Mapping[str, object]) -> Layer:
     """What the repository asks for; checks that the user set, and a cap set lower, stay."""
     file = root / REPOSITORY_FILE
-    text = _read(file, follow=False)
-    table = _toml(file, text) if text else {}
+    text = files.read(file, follow=False)
+    table = files.parse(file, text) if text else {}
     if not text:
         file = root / "pyproject.toml"
-        text = _read(file, follow=False)
+        text = files.read(file, follow=False)
         table = _our_table(file, text)
     for name, value in table.items():
         if name not in OPTIONS or OPTIONS[name].repository == "no":
-            where = _at(file, text, name)
+            where = files.place(file, text, name)
             raise ConfigError(
                 f"{where}: a repository may not set {_plain(name)}; only a flag or your own file may"
             )
@@ -254,9 +298,9 @@ def _our_table(file: Path, text: str) -> Json:
     if "glm-agent" not in text:
         return {}
     try:
-        return mapping(mapping(_toml(file, text).get("tool")).get("glm-agent"))
+        return mapping(mapping(files.parse(file, text).get("tool")).get("glm-agent"))
     except ConfigError:
-        if _OUR_HEADER.search(text):
+        if files.OUR_HEADER.search(text):
             raise
         return {}
 
@@ -265,64 +309,7 @@ def _parse(file: Path, text: str, name: str, value: object) -> object:
     try:
         return OPTIONS[name].parse(value)
     except ValueError as error:
-        raise ConfigError(f"{_at(file, text, name)}: {name} = {value!r}: {error}") from error
-
-
-def _toml(file: Path, text: str) -> Json:
-    import tomllib  # 16 ms
-
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ConfigError(f"{file}: not valid TOML: nested too deeply") from error
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        line = found[1] if found else text.count("\n") + 1
-        raise ConfigError(f"{file}:{line}: not valid TOML: {error}") from error
-
-
-def _at(file: Path, text: str, name: str) -> str:
-    """`file:line` of the key `name`."""
-    table = _OUR_HEADER.search(text)
-    key = re.compile(rf"^[ \t]*[\"']?{re.escape(name)}\b", re.MULTILINE)
-    found = key.search(text, table.start() if table else 0)
-    return f"{file}:{text.count(chr(10), 0, found.start()) + 1}" if found else str(file)
-
-
-def _at_path(file: Path, text: str, path: tuple[str, ...]) -> str:
-    """`file:line` of the last part of a path of tables and keys that can be seen in the text."""
-    place = 0
-    for name in path:
-        key = re.compile(rf"(?<![\w-])[\"']?{re.escape(name)}[\"']?\s*[.=\]]")
-        found = key.search(text, place)
-        place = found.start() if found else place
-    return f"{file}:{text.count(chr(10), 0, place) + 1}"
-
-
-def _read(file: Path, *, follow: bool = True) -> str:
-    """The text of a configuration file, "" if there is none. Never waits for a FIFO."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(file, flags if follow else flags | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except (OSError, ValueError) as error:
-        if not follow and file.is_symlink():
-            raise ConfigError(f"{file}: a symbolic link; a repository's settings must be a file") from error
-        raise ConfigError(f"{file}: {_why(error)}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"{file}: not a regular file")
-        data = os.read(descriptor, _MAX_FILE + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) > _MAX_FILE:
-        raise ConfigError(f"{file}: larger than {_MAX_FILE >> 20} MiB")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{file}:{line}: not valid UTF-8") from error
+        raise ConfigError(f"{files.place(file, text, name)}: {name} = {value!r}: {error}") from error
 
 
 def _env_file(file: Path, *, wanted: bool) -> dict[str, str]:
@@ -330,7 +317,7 @@ def _env_file(file: Path, *, wanted: bool) -> dict[str, str]:
     if wanted and not file.is_file():
         raise ConfigError(f"--env-file {file}: no such file")
     found: dict[str, str] = {}
-    for number, line in enumerate(_read(file).split("\n"), 1):
+    for number, line in enumerate(files.read(file).split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         pair = _ENV_LINE.fullmatch(line)
@@ -345,17 +332,6 @@ def _is_ignored(name: str) -> bool:
     return name.endswith("_BASE_URL") or (name.startswith(_PREFIX) and name != KEY)
 
 
-def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
 def _plain(name: str) -> str:
     """A TOML key on one line; quoted, it may hold anything."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name) else repr(name[:60])
-
-
-def _near(name: str) -> str:
-    from difflib import get_close_matches  # 8 ms: only for an error message
-
-    near = get_close_matches(name, [known for known, option in OPTIONS.items() if option.file], 1)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .errors import UsageError
 from .rows import BadRow, Model, Provider, read_model, read_provider
 from .shape import mapping
+from .spelling import near
 from .types import Assistant, Json, Message, Tool, ToolResult, User
 from .usage import Price
 
@@ -82,17 +83,16 @@ def default_provider() -> Provider:
     return next(row for row in providers().values() if row.default)
 
 
-def default_model() -> Model:
-    return next(row for row in models().values() if row.default)
+def default_model(provider: Provider) -> str:
+    """The model of a run that names none."""
+    return provider.default_model or next(row.name for row in models().values() if row.default)
 
 
 def find_provider(name: str) -> Provider:
     """Raises UsageError, naming near ones, if there is no such row."""
     if row := providers().get(name):
         return row
-    raise UsageError(
-        f"unknown provider {name!r}{_near(name, list(providers()))}; one of {', '.join(providers())}"
-    )
+    raise UsageError(f"unknown provider {name!r}{near(name, providers())}; one of {', '.join(providers())}")
 
 
 def find_model(provider: Provider, name: str) -> Model:
@@ -103,8 +103,8 @@ def find_model(provider: Provider, name: str) -> Model:
     own = _our_name(provider, name)
     row = models().get(own)
     if row is None and provider.own_models and not _LIKELY_ID.fullmatch(own):
-        near = _near(own, list(models()))
-        raise UsageError(f"{provider.name} has no model {name!r}{near}; `glm-agent models` lists them")
+        meant = near(own, models())
+        raise UsageError(f"{provider.name} has no model {name!r}{meant}; `glm-agent models` lists them")
     its_id = own_id(provider, name)
     if row is None:
         return Model(own, its_id, known=False)
@@ -138,7 +138,7 @@ def _our_name(provider: Provider, name: str) -> str:
 
 def near_models(name: str) -> str:
     """`; did you mean …?` for a model name, or nothing."""
-    return _near(name, list(models()))
+    return near(name, models())
 
 
 def price(provider: Provider, model: Model) -> Price | None:
@@ -279,13 +279,6 @@ def _switch(provider: Provider, model: Model, on: bool) -> Json:
             return keep if on else {"reasoning_effort": "none"}
         case _:
             return {}
-
-
-def _near(name: str, names: list[str]) -> str:
-    from difflib import get_close_matches  # 8 ms: only for an error message
-
-    found = get_close_matches(name, names, 3, 0.5)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _forget_rows() -> None:

@@ -144,6 +144,13 @@ Ephemeral = Annotated[
     bool | None, typer.Option("--ephemeral", help="Keep nothing of the session.", show_default=False)
 ]
 
+Live = Annotated[
+    bool, _flag("--live", "Ask the endpoint a few small questions (at most 8 requests, which cost money).")
+]
+Save = Annotated[
+    str | None, _text("--save", "Keep what --live finds as the provider NAME in your config.toml.", "NAME")
+]
+
 Quiet = Annotated[
     bool | None, typer.Option("--quiet", "-q", help="Only the answer and errors.", show_default=False)
 ]

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from .settings import Parse, choice, flag, integer, text, texts
 from .shape import mapping, sequence
+from .spelling import near
 from .usage import Price
 
-_URL = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(/[!-~]*)?")
+_URL = re.compile(r"(?i:https?)://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:/[!-~]*)?")
 _NOT_IN_URLS = re.compile(r"[?#@]")
 _PROVIDER, _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"), re.compile(r"[!-~]{1,200}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,6 +35,7 @@ class Provider(NamedTuple):
     model_prefix: str = "glm-"
     model_ids: Mapping[str, str] = {}
     own_models: bool = False
+    default_model: str = ""
     thinking: str = "thinking"
     thinking_sent: str = "always"
     keeps_thinking: bool = False
@@ -132,7 +134,8 @@ def _read_columns(path: tuple[str, ...], table: object, columns: Mapping[str, Pa
     found: dict[str, Any] = {}
     for name, value in mapping(table).items():  # pyright: ignore[reportUnknownArgumentType]
         if name not in columns:
-            raise BadRow((*path, name), f"no such column{_near(name, list(columns))}")
+            known = f"; there are {', '.join(columns)}"
+            raise BadRow((*path, name), f"no such column{near(name, columns) or known}")
         try:
             found[name] = columns[name](value)
         except BadRow as error:
@@ -142,16 +145,11 @@ def _read_columns(path: tuple[str, ...], table: object, columns: Mapping[str, Pa
     return found
 
 
-def _near(name: str, columns: list[str]) -> str:
-    from difflib import get_close_matches  # 8 ms: only for an error message
-
-    near = get_close_matches(name, columns, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(columns)}"
-
-
-def _base_url(value: object) -> str:
-    if isinstance(value, str) and _URL.fullmatch(value) and not _NOT_IN_URLS.search(value):
-        return value
+def base_url(value: object) -> str:
+    """Raises ValueError, which never holds the value."""
+    found = _URL.fullmatch(value) if isinstance(value, str) and not _NOT_IN_URLS.search(value) else None
+    if found and int(found[1] or 0) < 1 << 16:
+        return found[0]
     raise ValueError("expected a URL like https://host/v1: scheme, host and path only")
 
 
@@ -160,6 +158,12 @@ def _variables(value: object) -> tuple[str, ...]:
     if all(_VARIABLE.fullmatch(name) for name in names):
         return names
     raise ValueError("expected names of environment variables; a key itself belongs into the environment")
+
+
+def model_name(value: object) -> str:
+    if isinstance(value, str) and _MODEL.fullmatch(value):
+        return value
+    raise ValueError("expected a model's name: one word of plain ASCII")
 
 
 def _header(name: str, value: object) -> str:
@@ -211,7 +215,7 @@ def _any_name(parse: Parse) -> Callable[[str, object], object]:
 
 _PROVIDER_COLUMNS: dict[str, Parse] = {
     "title": text,
-    "base_url": _base_url,
+    "base_url": base_url,
     "base_url_env": _variables,
     "key_env": _variables,
     "key_page": text,
@@ -219,6 +223,7 @@ _PROVIDER_COLUMNS: dict[str, Parse] = {
     "model_prefix": text,
     "model_ids": _table(_any_name(text)),
     "own_models": flag,
+    "default_model": model_name,
     "thinking": choice(
         "thinking", "reasoning", "chat_template_kwargs", "reasoning_effort", "enable_thinking", "none"
     ),

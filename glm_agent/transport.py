@@ -95,6 +95,7 @@ class Exchange:
         self._anonymous = anonymous
         self._response: Response | None = None
         self._socket: socket.socket | None = None
+        self.headers: Mapping[str, str] = {}  # of the answer, once it begins
 
     def __call__(self) -> Exchange:
         client = self._client()
@@ -111,10 +112,12 @@ class Exchange:
                 stream_cls=openai.Stream[Any],
             )
         except openai.APIStatusError as error:
+            self.headers = error.response.headers
             raise _refusal(error, self._host) from error
         except openai.APIConnectionError as error:
             raise _trouble(error, self._host) from error
         self._response = cast("Response", answer)  # with cast_to=Response, that is what it is
+        self.headers = self._response.headers
         self._socket = self._response.extensions["network_stream"].get_extra_info("socket")
         return self
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from running import Ran, Run, call, make_repository
+
+from glm_agent.dialects import use_rows
 
 # how fast an example runs says nothing of us; `tools/test --all` asks for the thorough profile
 settings.register_profile("quick", deadline=None, max_examples=40)
@@ -37,6 +40,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background job; children inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return folder
+
+
+@pytest.fixture
+def config_file(home: Path) -> Iterator[Path]:
+    """The user's config.toml, still to be written; rows that it brings are forgotten in the end."""
+    file = home / ".config/glm-agent/config.toml"
+    file.parent.mkdir(parents=True)
+    yield file
+    use_rows({}, {})
 
 
 @pytest.fixture

@@ -345,7 +345,14 @@ def test_history_only_grows_at_its_end_to_the_byte(
 def test_one_provider_and_one_model_are_the_default() -> None:
     assert [row.name for row in dialects.providers().values() if row.default] == ["zai"]
     assert [row.name for row in dialects.models().values() if row.default] == ["glm-4.7"]
-    assert (dialects.default_provider().name, dialects.default_model().name) == ("zai", "glm-4.7")
+    assert dialects.default_provider().name == "zai"
+
+
+def test_a_host_without_the_default_model_has_a_default_of_its_own() -> None:
+    defaults = {row.name: dialects.default_model(row) for row in dialects.providers().values()}
+    others = {name: model for name, model in defaults.items() if model != "glm-4.7"}
+    assert others == {"together": "glm-5.2", "ollama": "glm-4.7-flash"}
+    assert all(find_model(find_provider(name), model).known for name, model in defaults.items())
 
 
 def test_a_coding_plan_allows_one_request_in_flight() -> None:
@@ -389,6 +396,7 @@ def test_a_host_may_give_less_than_the_model_can() -> None:
     there = find_model(find_provider("deepinfra"), "glm-4.7")
     assert (there.window, there.output) == (202_752, 16_384)
     assert find_model(find_provider("ollama-cloud"), "glm-5.2").window == 976_000
+    assert find_model(find_provider("openrouter"), "glm-5.1").window == 202_752
     assert find_model(find_provider("zai"), "glm-4.7").output == 131_072
 
 

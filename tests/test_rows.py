@@ -23,20 +23,12 @@ def no_rows_left_behind() -> Iterator[None]:
     use_rows({}, {})
 
 
-@pytest.fixture
-def file(home: Path) -> Path:
-    """The user's config.toml, still to be written."""
-    file = home / ".config/glm-agent/config.toml"
-    file.parent.mkdir(parents=True)
-    return file
-
-
 def load(tmp_path: Path, **flags: object) -> None:
     config.load(flags, tmp_path, None, {})
 
 
-def test_a_new_provider_starts_from_the_row_for_any_server(file: Path, tmp_path: Path) -> None:
-    file.write_text('[providers.lab]\nbase_url = "http://lab:8000/v1"\nkey_env = "LAB_KEY"\n')
+def test_a_new_provider_starts_from_the_row_for_any_server(config_file: Path, tmp_path: Path) -> None:
+    config_file.write_text('[providers.lab]\nbase_url = "http://lab:8000/v1"\nkey_env = "LAB_KEY"\n')
     load(tmp_path)
     assert find_provider("lab") == find_provider("custom")._replace(
         name="lab", title="lab", base_url="http://lab:8000/v1", key_env=("LAB_KEY",), key_needed=True
@@ -44,18 +36,19 @@ def test_a_new_provider_starts_from_the_row_for_any_server(file: Path, tmp_path:
     assert list(dialects.providers())[-1] == "lab"
 
 
-def test_a_known_provider_keeps_the_columns_that_are_not_given(file: Path, tmp_path: Path) -> None:
+def test_a_known_provider_keeps_the_columns_that_are_not_given(config_file: Path, tmp_path: Path) -> None:
     before = find_provider("vllm")
-    file.write_text('[providers.vllm]\nbase_url = "http://gpu/v1"\nheaders = { X-Team = "a b" }\n')
+    config_file.write_text('[providers.vllm]\nbase_url = "http://gpu/v1"\nheaders = { X-Team = "a b" }\n')
     load(tmp_path)
     assert find_provider("vllm") == before._replace(base_url="http://gpu/v1", headers={"X-Team": "a b"})
 
 
-def test_every_column_of_a_provider_can_be_given(file: Path, tmp_path: Path) -> None:
-    file.write_text(
+def test_every_column_of_a_provider_can_be_given(config_file: Path, tmp_path: Path) -> None:
+    config_file.write_text(
         '[providers.all]\ntitle = "All"\nbase_url = "https://all/v1"\nbase_url_env = ["ALL_URL"]\n'
         'key_env = ["A", "B"]\nkey_page = "all/keys"\nkey_needed = false\nmodel_prefix = "all-"\n'
-        'model_ids = { "glm-4.7" = "best" }\nown_models = false\nthinking = "reasoning_effort"\n'
+        'model_ids = { "glm-4.7" = "best" }\nown_models = false\ndefault_model = "best"\n'
+        'thinking = "reasoning_effort"\n'
         'thinking_sent = "always"\nkeeps_thinking = false\neffort = "reasoning"\n'
         'effort_words = { max = "ultra" }\n'
         'thought_field = "content"\ntool_stream = true\nusage_option = false\n'
@@ -65,7 +58,16 @@ def test_every_column_of_a_provider_can_be_given(file: Path, tmp_path: Path) -> 
     row = find_provider("all")
     assert row == Provider(
         *("all", "All", "https://all/v1", ("ALL_URL",), ("A", "B"), "all/keys", False, "all-"),
-        *({"glm-4.7": "best"}, False, "reasoning_effort", "always", False, "reasoning", {"max": "ultra"}),
+        *(
+            {"glm-4.7": "best"},
+            False,
+            "best",
+            "reasoning_effort",
+            "always",
+            False,
+            "reasoning",
+            {"max": "ultra"},
+        ),
         *("content", True, False, "max_completion_tokens", 7, {"X-A": "1"}, False),
     )
     found, notices = dialect(row, find_model(row, "glm-5.2"), "Hi", [], Wish(effort="max"))
@@ -82,8 +84,8 @@ def test_every_column_of_a_provider_can_be_given(file: Path, tmp_path: Path) -> 
     assert find_model(row, "best").name == "glm-4.7"
 
 
-def test_a_new_model_has_what_is_given_and_cautious_defaults(file: Path, tmp_path: Path) -> None:
-    file.write_text(
+def test_a_new_model_has_what_is_given_and_cautious_defaults(config_file: Path, tmp_path: Path) -> None:
+    config_file.write_text(
         '[models."lab/qwen-3"]\nwindow = 32768\nthinking = "none"\nvision = true\n'
         "price.custom = [1, 0.5, 2]\n"
     )
@@ -103,9 +105,9 @@ def test_a_new_model_has_what_is_given_and_cautious_defaults(file: Path, tmp_pat
     assert dialects.price(custom, found) == price
 
 
-def test_a_price_of_the_users_replaces_ours_for_that_host_only(file: Path, tmp_path: Path) -> None:
-    file.write_text('[models."glm-4.7".price]\ndeepinfra = [0.3, 0.0, 1.0]\nlab = [0, 0, 0]\n')
-    file.write_text(file.read_text() + '[providers.lab]\nbase_url = "http://lab/v1"\n')
+def test_a_price_of_the_users_replaces_ours_for_that_host_only(config_file: Path, tmp_path: Path) -> None:
+    config_file.write_text('[models."glm-4.7".price]\ndeepinfra = [0.3, 0.0, 1.0]\nlab = [0, 0, 0]\n')
+    config_file.write_text(config_file.read_text() + '[providers.lab]\nbase_url = "http://lab/v1"\n')
     load(tmp_path)
     prices = find_model(find_provider("zai"), "glm-4.7").price
     assert prices["deepinfra"] == Price(0.3, 0.0, 1.0, "config.toml")
@@ -113,16 +115,16 @@ def test_a_price_of_the_users_replaces_ours_for_that_host_only(file: Path, tmp_p
     assert prices["zai"] == Price(0.6, 0.11, 2.2, "2026-11")
 
 
-def test_a_window_of_the_users_holds_at_every_host(file: Path, tmp_path: Path) -> None:
-    file.write_text('[models."glm-4.7"]\nwindow = 65536\n')
+def test_a_window_of_the_users_holds_at_every_host(config_file: Path, tmp_path: Path) -> None:
+    config_file.write_text('[models."glm-4.7"]\nwindow = 65536\n')
     load(tmp_path)
     found = [find_model(find_provider(host), "glm-4.7") for host in ("zai", "deepinfra")]
     assert [(model.window, model.output) for model in found] == [(65536, 65536), (65536, 16384)]
 
 
-def test_without_files_there_are_our_rows_alone(file: Path, tmp_path: Path) -> None:
+def test_without_files_there_are_our_rows_alone(config_file: Path, tmp_path: Path) -> None:
     ours = list(dialects.providers())
-    file.write_text('[providers.lab]\nbase_url = "http://lab/v1"\n[models.qwen]\nwindow = 9\n')
+    config_file.write_text('[providers.lab]\nbase_url = "http://lab/v1"\n[models.qwen]\nwindow = 9\n')
     load(tmp_path)
     assert "lab" in dialects.providers() and "qwen" in dialects.models()
     load(tmp_path, bare=True)
@@ -160,6 +162,7 @@ BAD = [
     ('[models."glm-4.7"]\nprice = 1\n', 2, "price: expected a table"),
     ('[models."glm-4.7"]\noutput = 300000\n', 2, "does not fit a window of 204800"),
     ('[models."a b"]\nwindow = 9\n', 1, "a model's name is one word"),
+    ('[providers.zai]\ndefault_model = "a b"\n', 2, "expected a model's name"),
     ("[models.a]\nknown = false\n", 2, "no such column"),
     ('[providers.lab]\n\n# base_url = "x"\nmax_tokens = 4\n', 4, "max_tokens: expected max_tokens or"),
 ]
@@ -167,13 +170,13 @@ BAD = [
 
 @pytest.mark.parametrize(("text", "line", "says"), BAD)
 def test_a_bad_row_is_refused_with_its_file_and_line(
-    file: Path, tmp_path: Path, text: str, line: int, says: str
+    config_file: Path, tmp_path: Path, text: str, line: int, says: str
 ) -> None:
     ours = dialects.providers()
-    file.write_text(text)
+    config_file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(tmp_path)
-    assert str(caught.value).startswith(f"{file}:{line}: ")
+    assert str(caught.value).startswith(f"{config_file}:{line}: ")
     assert says in str(caught.value) and "\n" not in str(caught.value)
     assert "secret" not in str(caught.value) and "sk-0123456789" not in str(caught.value)
     assert dialects.providers() == ours

@@ -31,7 +31,7 @@ def _text(as_data: bool, flags: Mapping[str, object]) -> str:
 
 def _rows(settings: Settings) -> Iterator[tuple[str, object, str]]:
     provider = dialects.find_provider(settings.provider or dialects.default_provider().name)
-    model = settings.model or dialects.default_model().name
+    model = settings.model or dialects.default_model(provider)
     url, says = _url(settings, provider)
     resolved: Json = {"provider": provider.name, "model": model, "base_url": url}
     for name in OPTIONS:

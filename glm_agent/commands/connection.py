@@ -26,7 +26,7 @@ def choose_model(settings: Settings) -> tuple[Provider, Model]:
     """Raises UsageError for names that cannot be."""
     name = settings.provider or dialects.default_provider().name
     provider = dialects.find_provider(name)
-    return provider, dialects.find_model(provider, settings.model or dialects.default_model().name)
+    return provider, dialects.find_model(provider, settings.model or dialects.default_model(provider))
 
 
 def connect(settings: Settings, provider: Provider) -> Transport:

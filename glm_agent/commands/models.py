@@ -17,7 +17,9 @@ def _text(as_data: bool, name: str | None) -> str:
     folder = config.working_folder(None)
     settings = config.load({"provider": name}, folder, find_root(folder))
     provider = dialects.find_provider(settings.provider or dialects.default_provider().name)
-    rows = [_row(provider, dialects.find_model(provider, name)) for name in dialects.models()]
+    default = dialects.find_model(provider, dialects.default_model(provider)).name
+    found = [dialects.find_model(provider, name) for name in dialects.models()]
+    rows = [_row(provider, model, model.name == default) for model in found]
     hosts = dialects.providers().values()
     if as_data:
         return as_json({"provider": provider.name, "models": rows, "providers": list(map(_host, hosts))})
@@ -42,12 +44,12 @@ def _text(as_data: bool, name: str | None) -> str:
     return table(head, lines) + note + table(("PROVIDER", "BASE URL", "KEY", ""), where)
 
 
-def _row(provider: Provider, model: Model) -> Json:
+def _row(provider: Provider, model: Model, is_default: bool) -> Json:
     price = dialects.price(provider, model)
     return {
         "name": model.name,
         "id": model.id,
-        "default": model.default,
+        "default": is_default,
         "window": model.window,
         "output": model.output,
         "thinking": model.thinking,

@@ -49,7 +49,7 @@ def test_models_as_json_say_what_is_known_and_null_where_nothing_is(
         "name": "glm-4.7",
         "id": "z-ai/glm-4.7",
         "default": True,
-        "window": 204_800,
+        "window": 202_752,
         "output": 131_072,
         "thinking": "switch",
         "effort": [],
@@ -107,3 +107,19 @@ def test_a_provider_of_the_user_is_asked_with_its_own_key(
     assert request.headers["x-team"] == "a"
     assert request.body["model"] == "best"
     assert {"thinking", "stream_options"} & set(request.body) == set()
+
+
+def test_the_default_is_the_provider_s_own(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    found = json.loads(call(["models", "--provider", "together", "--json"], capfdbinary).out)
+    assert [row["name"] for row in found["models"] if row["default"]] == ["glm-5.2"]
+
+
+def test_a_run_without_a_model_asks_for_the_provider_s_default(glm: Run, home: Path) -> None:
+    file = home / ".config/glm-agent/config.toml"
+    file.parent.mkdir(parents=True)
+    with Server([{"content": "Because."}]) as server:
+        file.write_text(f'[providers.lab]\nbase_url = "{server.url}"\ndefault_model = "qwen-3"\n')
+        assert glm("ask", "Why?", "--provider", "lab").code == 0
+        assert glm("ask", "Why?", "--provider", "lab", "-m", "glm-4.6").code == 0
+        assert json.loads(glm("config", "--provider", "lab", "--json").out)["model"]["value"] == "qwen-3"
+    assert [request.body["model"] for request in server.requests] == ["qwen-3", "glm-4.6"]
