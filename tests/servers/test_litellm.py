@@ -26,7 +26,7 @@ from running import CHECK, DONE, FIX, READ, STALL, Run, finish, run, start, wait
 
 from glm_agent.types import Json
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("litellm")]
+pytestmark = pytest.mark.slow
 
 THOUGHT = "I read both  files,\n然后改。\n"
 BOTH: Json = {

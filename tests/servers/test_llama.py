@@ -18,7 +18,7 @@ import weights
 from foreign import free_port, install, served
 from running import CHECK, RIGHT, ROOT, Run, run, to
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("llama")]
+pytestmark = pytest.mark.slow
 
 VENV = ROOT / ".venv-llama"
 WINDOW = 2048  # tokens
