@@ -13,10 +13,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = (  # for llama.cpp, which is compiled here: soon done, not soon computed
-    "-DGGML_NATIVE=OFF -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF"
-    " -DCMAKE_C_FLAGS_RELEASE=-O0 -DCMAKE_CXX_FLAGS_RELEASE=-O0"
-)
 
 if sys.version_info < (3, 11):  # noqa: UP036 - an older Python is to be told so
     sys.exit(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}")
@@ -29,7 +25,7 @@ def ensure(lock: str) -> Path:
 
 def ensure_apart(lock: str) -> Path:
     """The Python of `.venv-lock`, with requirements/`lock`.txt and nothing of ours; exits if that fails."""
-    os.environ.setdefault("CMAKE_ARGS", QUICK)
+    os.environ.setdefault("CMAKE_ARGS", "-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF")  # of llama.cpp; compiled here
     return _ensure(ROOT / f".venv-{lock}", lock, [])
 
 
