@@ -254,7 +254,7 @@ def _feasible(provider: Provider, model: Model, wish: Wish) -> tuple[bool, str |
         notices.append(f"{provider.name} has no switch for thinking; --no-thinking was not sent")
         on = True
     if effort and model.known and effort not in model.effort:
-        notices.append(f"{model.name} has no effort {effort!r}; --effort was not sent")
+        notices.append(f"{model.name} has no effort '{effort}'; --effort was not sent")
         effort = None
     elif effort and provider.effort == "none":
         notices.append(f"{provider.name} takes no effort; --effort was not sent")

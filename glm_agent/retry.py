@@ -160,10 +160,11 @@ _BY_TEXT: tuple[tuple[str, set[int | None], Row], ...] = (
     (r"concurren|并发", {None, 429, 503}, _SLOT),
     (r"overloaded|heavy traffic|过载|访问量过大", {None, 429, 503}, _BUSY),
     (
-        r"unknown model|model.{0,80}(does not exist|not found)|模型不存在",
+        r"unknown model|invalid model name|model.{0,80}(does not exist|not found)|模型不存在",
         {None, 400, 404, 422},
         _MODEL,
     ),
+    (r"no connected db", {400}, _AUTH),  # LiteLLM's proxy, of a key that it does not know
     (
         r"(unsafe|sensitive) (content|information)|敏感(内容|信息)|不安全或敏感",
         {None, 400, 403},
@@ -222,7 +223,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that a host asks to wait: in milliseconds, in seconds, or until a date by the host's clock."""
     if (wait := _number(headers.get("retry-after-ms"))) is not None:
         return wait / 1000
-    asked = headers.get("retry-after")
+    asked = headers.get("retry-after") or headers.get("llm_provider-retry-after")  # as LiteLLM hands it on
     if (wait := _number(asked)) is not None:
         return wait
     if (date := _epoch(asked)) is None:

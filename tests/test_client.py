@@ -258,7 +258,7 @@ def test_a_lasting_failure_ends_the_run_after_one_request(failure: Failure, erro
 
 
 def test_an_unknown_model_gets_names_near_it() -> None:
-    assert failed(play(Failure("no such model", 400, "1211")))[1].count("; did you mean glm-4.") == 1
+    assert failed(play(Failure("no such model", 400, "1211")))[1].count("; did you mean glm-4.6 or ") == 1
 
 
 def test_a_wait_that_the_host_asks_for_is_obeyed() -> None:

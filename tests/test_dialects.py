@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from glm_agent import dialects
 from glm_agent.dialects import Model, Wish, dialect, encode, find_model, find_provider
 from glm_agent.errors import UsageError
+from glm_agent.options import Effort
 from glm_agent.transport import serialise
 from glm_agent.types import Assistant, Json, Message, ToolCall, ToolResult, User
 from glm_agent.usage import Price
@@ -301,7 +302,7 @@ def test_no_more_tokens_are_asked_for_than_the_model_can_give() -> None:
     [
         ("glm-5.3", OFF, "glm-5.3 always thinks; --no-thinking was not sent"),
         ("glm-5.3", Wish(effort="medium"), "glm-5.3 has no effort 'medium'; --effort was not sent"),
-        ("glm-4.7", Wish(effort="low"), "glm-4.7 has no effort 'low'; --effort was not sent"),
+        ("glm-4.7", Wish(effort=Effort.low), "glm-4.7 has no effort 'low'; --effort was not sent"),
     ],
 )
 def test_what_cannot_be_asked_for_is_said_and_not_sent(model: str, wish: Wish, notice: str) -> None:
@@ -472,3 +473,4 @@ def test_a_price_belongs_to_a_pair_of_host_and_model(provider: str, model: str, 
 def test_near_models_are_named() -> None:
     assert dialects.near_models("glm-4.7-flas").startswith("; did you mean glm-4.7-flash or ")
     assert dialects.near_models("llama") == ""
+    assert "glm-4.7" not in dialects.near_models("glm-4.7").split()  # which a host may not have

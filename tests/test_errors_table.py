@@ -293,6 +293,8 @@ def test_errors_wrapped_without_end_are_not_followed_without_end() -> None:
 
 
 WORDS: list[tuple[int | None, str, Kind]] = [
+    (400, "/chat/completions: Invalid model name passed in model=glm-9. Call `/v1/models`", "model"),
+    (400, "No connected db.", "auth"),
     (400, "This model's maximum context length is 32768 tokens. However, you requested 40000", "compact"),
     (400, "the request exceeds the available context size, try increasing it", "compact"),
     (400, "prompt is too long: 210000 tokens", "compact"),

@@ -92,6 +92,8 @@ def test_a_named_time_is_waited_for_even_where_a_limit_is_used_up() -> None:
         ({"retry-after": "inf"}, None),
         ({"retry-after": "nan"}, 0.0),
         ({"retry-after": ""}, None),
+        ({"llm_provider-retry-after": "30"}, 30.0),
+        ({"llm_provider-retry-after": "30", "retry-after": "9"}, 9.0),
         ({"retry-after-ms": "300"}, 0.3),
         ({"retry-after-ms": "300", "retry-after": "9"}, 0.3),
         ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),

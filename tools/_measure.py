@@ -20,6 +20,8 @@ from glm_agent.sse import read
 from glm_agent.types import Json
 
 ROUNDS = 15
+FRAGMENT = 20  # characters
+MORE = 4  # times as many chunks must not cost more each
 ASK: Json = {"model": "glm-4.7", "stream": True, "messages": [{"role": "user", "content": "Why?"}]}
 GLM_AGENT = [sys.executable, "-m", "glm_agent"]
 
@@ -77,15 +79,30 @@ def start() -> Iterable[Row]:
 
 
 def stream() -> Iterable[Row]:
-    """Microseconds of CPU time a chunk, and for comparison what splitting and json.loads alone take."""
-    words = {"content": "word " * 20_000}
-    call = {"name": "write", "arguments": {"content": "x" * 20 * 5_000}}
-    for what, turn in (("content", words), ("argument", {"tool_calls": [call]})):
-        body = b"".join(reply(turn, 1, ASK, Pace(fragment=20)).writes)
-        chunks = body.count(b"\n\n")
-        bare, ours = _medians([lambda body=body: _parse(body), lambda body=body: _decode(body)], rounds=7)
-        each, least = ours / chunks * 1e6, bare / chunks * 1e6
+    """Microseconds of CPU time a chunk, how that grows, and what splitting and json.loads alone take."""
+    for what, count, turn in (("content", 20_000, _words), ("argument", 5_000, _call)):
+        few, many = _body(turn(count)), _body(turn(MORE * count))
+        bare, ours, longer = _medians(
+            [lambda few=few: _parse(few), lambda few=few: _decode(few), lambda many=many: _decode(many)],
+            rounds=7,
+        )
+        chunks, then = few.count(b"\n\n"), many.count(b"\n\n")
+        each, least, later = ours / chunks * 1e6, bare / chunks * 1e6, longer / then * 1e6
         yield Row(f"{chunks} {what} chunks", f"{each:.1f} us each, json alone {least:.1f}", each, 15.0)
+        growth = f"{later:.1f} us each / {each:.1f} us each"
+        yield Row(f"of {then} / of {chunks} {what} chunks", growth, later / each, 1.25)
+
+
+def _words(count: int) -> Json:
+    return {"content": "word " * count}
+
+
+def _call(fragments: int) -> Json:
+    return {"tool_calls": [{"name": "write", "arguments": {"content": "x" * FRAGMENT * fragments}}]}
+
+
+def _body(turn: Json) -> bytes:
+    return b"".join(reply(turn, 1, ASK, Pace(fragment=FRAGMENT)).writes)
 
 
 MEASUREMENTS: dict[str, Callable[[], Iterable[Row]]] = {"start": start, "stream": stream}

@@ -1,14 +1,18 @@
-"""Makes the `.venv` of the checkout hold what a lock says, quickly if it does. Standard library only."""
+"""Makes the virtual environments of the checkout hold what a lock says, quickly if they do.
+
+`python3 tools/_setup.py LOCK` makes the one of LOCK, with nothing of ours in it, and prints its Python.
+Standard library only.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-VENV = ROOT / ".venv"
 
 if sys.version_info < (3, 11):  # noqa: UP036 - an older Python is to be told so
     sys.exit(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}")
@@ -16,20 +20,30 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an older Python is to be told so
 
 def ensure(lock: str) -> Path:
     """The Python of `.venv`, with requirements/`lock`.txt and this package installed; exits if that fails."""
-    python, stamp = VENV / "bin" / "python", VENV / f"installed-{lock}"
+    return _ensure(ROOT / ".venv", lock, ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def ensure_apart(lock: str) -> Path:
+    """The Python of `.venv-lock`, with requirements/`lock`.txt and nothing of ours; exits if that fails."""
+    os.environ.setdefault("CMAKE_ARGS", "-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF")  # of llama.cpp; compiled here
+    return _ensure(ROOT / f".venv-{lock}", lock, [])
+
+
+def _ensure(venv: Path, lock: str, package: list[str]) -> Path:
+    python, stamp = venv / "bin" / "python", venv / f"installed-{lock}"
     requirements = ROOT / "requirements" / f"{lock}.txt"
-    wanted = _fingerprint(requirements, ROOT / "pyproject.toml")
+    wanted = _fingerprint(requirements, *([ROOT / "pyproject.toml"] if package else []))
     if python.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted:
         return python
     if not _has_pip(python):
-        print(f"Creating {VENV.name} …", file=sys.stderr)
+        print(f"Creating {venv.name} …", file=sys.stderr)
         hint = "on Debian and Ubuntu: apt install python3-venv"
-        _run([sys.executable, "-m", "venv", "--clear", str(VENV)], f"cannot create {VENV} ({hint})")
+        _run([sys.executable, "-m", "venv", "--clear", str(venv)], f"cannot create {venv} ({hint})")
     print(f"Installing requirements/{lock}.txt …", file=sys.stderr)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "--require-hashes", "-r", str(requirements)], "pip could not install the requirements")
-    package = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
-    _run([*pip, *package], "pip could not install the package")
+    if package:
+        _run([*pip, *package], "pip could not install the package")
     stamp.write_text(wanted, "utf-8")
     return python
 
@@ -52,3 +66,7 @@ def _run(argv: list[str], failure: str) -> None:
     status = subprocess.run(argv, stdout=sys.stderr, check=False).returncode
     if status:
         sys.exit(f"{Path(sys.argv[0]).name}: {failure}")
+
+
+if __name__ == "__main__":
+    print(ensure_apart(sys.argv[1]))
