@@ -102,6 +102,24 @@ Patch = Annotated[
 MaxTurns = Annotated[str | None, _text("--max-turns", "At most so many turns of the model.", "N")]
 MaxWallTime = Annotated[str | None, _text("--max-wall-time", "At most so long, for example 10m.", "TIME")]
 MaxToolCalls = Annotated[str | None, _text("--max-tool-calls", "At most so many tool calls.", "N")]
+TimeoutConnect = Annotated[
+    str | None, _text("--timeout-connect", "Give up a connection that is not there after TIME (10s).", "TIME")
+]
+TimeoutHeaders = Annotated[
+    str | None, _text("--timeout-headers", "Give up a request that is not answered after TIME (60s).", "TIME")
+]
+TimeoutFirst = Annotated[
+    str | None,
+    _text(
+        "--timeout-first", "Give up an answer that says nothing for TIME (120s; with --effort 10m).", "TIME"
+    ),
+]
+TimeoutIdle = Annotated[
+    str | None, _text("--timeout-idle", "Give up an answer that falls silent for TIME (300s).", "TIME")
+]
+TimeoutTurn = Annotated[
+    str | None, _text("--timeout-turn", "Give up an answer that is not whole after TIME (30m).", "TIME")
+]
 Yolo = Annotated[
     bool | None,
     typer.Option(

@@ -19,6 +19,8 @@ from ..types import Json, Tool
 from ..watchdog import Limits, watch
 from .conduct import Stage
 
+_CONNECT = 10.0  # seconds
+_TIMEOUTS = {"timeout_headers": "headers", "timeout_first": "event", "timeout_idle": "idle"}
 _LONG_THOUGHT = 600.0  # seconds until the first event of a model whose effort may be at its maximum
 
 
@@ -33,7 +35,10 @@ def connect(settings: Settings, provider: Provider) -> Transport:
     """Raises AuthError without a key, UsageError without a usable URL; sends nothing."""
     url, _ = config.find_base_url(settings, provider)
     found = config.find_key(settings, provider)
-    return Transport(url, found[0] if found else None, provider.headers)
+    longest = max(_LONG_THOUGHT, *(getattr(settings, name) or 0.0 for name in _TIMEOUTS))
+    connect = settings.timeout_connect or _CONNECT
+    key = found[0] if found else None
+    return Transport(url, key, provider.headers, connect=connect, silence=longest)
 
 
 def open_client(
@@ -51,7 +56,7 @@ def open_client(
             return False
         return True
 
-    limits = Limits(event=_LONG_THOUGHT) if model.effort else Limits()
+    limits = _limits(stage.settings, model)
     client = Client(
         dialect,
         transport.host,
@@ -65,3 +70,14 @@ def open_client(
     stage.endings.append(lambda: setattr(stage.tally, "api_seconds", client.seconds))
     stage.closers.append(transport.close)
     return client
+
+
+def _limits(settings: Settings, model: Model) -> Limits:
+    """The usual deadlines, but for what was asked; what was not never cuts a longer one short."""
+    usual = Limits(event=_LONG_THOUGHT) if model.effort else Limits()
+    asked = {limit: given for name, limit in _TIMEOUTS.items() if (given := getattr(settings, name))}
+    limits = usual._replace(**asked)
+    if settings.timeout_first is None:
+        limits = limits._replace(event=max(limits.event, limits.headers))
+    longest = max(limits.event, limits.idle)
+    return limits._replace(total=settings.timeout_turn or max(limits.total, longest))
