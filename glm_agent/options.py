@@ -66,6 +66,13 @@ Model = Annotated[str | None, _text("--model", "The model, for example glm-4.7."
 Provider = Annotated[str | None, _text("--provider", "Who serves it; `glm-agent models` lists them.", "NAME")]
 BaseUrl = Annotated[str | None, _text("--base-url", "Where requests go instead.", "URL")]
 Thinking = Annotated[bool | None, _flag("--thinking/--no-thinking", "Let the model think, or not.")]
+LeanThinking = Annotated[
+    bool | None,
+    _flag(
+        "--lean-thinking/--no-lean-thinking",
+        "No thinking where it is of no use, which is summing a conversation up (default), or there too.",
+    ),
+]
 EffortOption = Annotated[
     Effort | None,
     typer.Option("--effort", help="How much it thinks, where the model has that.", show_default=False),

@@ -17,6 +17,7 @@ from .shape import mapping, string
 _LONGEST = 300  # characters of a provider's message
 _LONGEST_CODE = 64
 _MOST = 4096  # characters of it that are looked at
+_DAY = 86_400.0  # seconds
 _DEEPEST = 3  # errors wrapped in errors
 _CODING = {"zai": "zai-coding", "bigmodel": "bigmodel-coding"}  # one host's two products, by provider row
 _GENERAL = {coding: general for general, coding in _CODING.items()}
@@ -32,6 +33,7 @@ Kind = Literal[
     "plan",  # stop: the plan does not include it
     "quota",  # stop: used up until a reset at a time without a zone
     "model",  # stop: no such model or path
+    "tools",  # stop, unless it can be done without: the model, or the host, takes no tools
     "policy",  # stop: the provider's rules for accounts or prompts
     "content",  # stop: its content filter
     "host",  # stop: what is at this address cannot be talked to
@@ -43,17 +45,24 @@ class Failure(Exception):
     """A request that got no usable stream.
 
     `status` is None if no answer came at all; `code` is the provider's own, as a string; `retry_after` is in
-    seconds.
+    seconds; `tries` is how many such failures at most are worth another one.
     """
 
     def __init__(
-        self, message: str, status: int | None = None, code: str = "", retry_after: float | None = None
+        self,
+        message: str,
+        status: int | None = None,
+        code: str = "",
+        retry_after: float | None = None,
+        *,
+        tries: int = 8,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.code = code
         self.retry_after = retry_after
+        self.tries = tries
 
 
 class Pause(NamedTuple):
@@ -104,6 +113,9 @@ _NOT_IN_PLAN = Row("plan", AuthError, "the plan does not include this model; cho
 _QUOTA = Row("quota", ProviderError, "try again after the reset")
 _TOMORROW = Row("quota", ProviderError, "the calls of the day are used up; try again tomorrow")
 _MODEL = Row("model", UsageError, "check -m and --base-url; `glm-agent models` lists what is known")
+_NO_TOOLS = Row(
+    "tools", UsageError, "this work needs tools; choose another model with -m, or another --provider"
+)
 _FAIR_USE = Row("policy", AuthError, "the plan's rules of use do not allow it; use a pay-as-you-go key")
 _POLICY = Row("policy", AgentError, "the provider's content policy refused it")
 _CONTENT = Row(
@@ -140,6 +152,13 @@ _BY_CODE: dict[str, Row] = {
 
 # What hosts without codes write; None among the statuses: no answer, or an error inside a stream.
 _ANY: set[int | None] = {None, 400, 402, 403, 404, 413, 422, 429, 500, 503, 529}
+_TOOLS_REFUSED = re.compile(
+    r"(?:not|n't) (?:currently )?support\w*(?: the)?(?: use of)? (?:tool|function)s?(?:_use|_call\w*)?\b"
+    r"|no endpoints found that support tool use|tool choice requires --|tools param requires --"
+    r"|(?<![\w-])(?:tool|function)s?(?:[ _-](?:use|call\w*|parameters?))?['\"`]? (?:is|are) not supported"
+    r"|不支持.{0,8}(?:工具|函数|tools)",
+    re.IGNORECASE,
+)
 _BY_TEXT: tuple[tuple[str, set[int | None], Row], ...] = (
     (r"certificate.verify.failed|certificate has expired|hostname mismatch", {None}, _TRUST),
     (r"connection refused|name or service not known|name resolution|nodename nor servname", {None}, _NOBODY),
@@ -196,7 +215,10 @@ _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 
 def classify(failure: Failure) -> Row:
     """The row for a failure: by the provider's code, its words, then the HTTP status; no status may pass."""
-    row = _BY_CODE.get(failure.code) or _by_words(failure) or _by_status(failure.status)
+    row = _BY_CODE.get(failure.code)
+    if row in (None, _DROP, _REQUEST, _MODEL) and _TOOLS_REFUSED.search(failure.message):
+        return _NO_TOOLS  # whatever it came with: hosts say it in many ways
+    row = row or _by_words(failure) or _by_status(failure.status)
     if failure.retry_after and row.kind in ("backoff", "quota"):
         return row._replace(kind="timed", pause=row.pause or _BACKOFF.pause)
     return row
@@ -249,25 +271,23 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     spread: Callable[[float, float], float] = random.uniform
     failed: int = 0
-    end: float = math.inf  # by `clock`
+    _end: float = math.inf  # by `clock`
 
     def wait(self, failure: Failure) -> float | None:
         """Takes note of a failed try; the seconds until the next one, None if there is to be none."""
         now = self.clock()
-        self.end = min(self.end, now + self.seconds)  # the first failure sets it: `now` only grows
+        self._end = min(self._end, now + self.seconds)  # the first failure sets it: `now` only grows
         self.failed += 1
         pause = classify(failure).pause
-        if pause is None or self.failed >= min(self.tries, pause.tries):
+        if pause is None or self.failed >= min(self.tries, pause.tries, failure.tries):
             return None
         step = pause.steps[min(self.failed, len(pause.steps)) - 1]
         seconds = failure.retry_after or self.spread(pause.least, step)
-        return seconds if now + seconds <= self.end else None
+        return seconds if now + seconds <= self._end else None
 
 
-def delay(attempt: int, retry_after: float | None = None) -> float:
-    """Seconds to wait before try `attempt` + 1: what the host asked, else exponential with full jitter."""
-    if retry_after is not None:
-        return retry_after
+def delay(attempt: int) -> float:
+    """Seconds to wait before try `attempt` + 1: exponential with full jitter."""
     return random.uniform(0, min(30.0, 0.5 * 2**attempt))
 
 
@@ -277,10 +297,14 @@ def final(failure: Failure, host: str, provider: str = "", tries: int = 1) -> Ag
     status = f"HTTP {failure.status}" if failure.status else ""
     code = f"code {failure.code}" if failure.code and failure.code != str(failure.status) else ""
     where = ", ".join(filter(None, (status, code, f"{tries} tries" if tries > 1 else "")))
-    wait = f"; it asks to wait {math.ceil(failure.retry_after)} s" if failure.retry_after else ""
+    wait = f"; it asks to wait {_long(failure.retry_after)}" if failure.retry_after else ""
     who = "" if host in failure.message else f"{host}: "
     advice = _advice(row, failure, provider)
     return row.error(f"{who}{failure.message}{f' ({where})' if where else ''}{wait}; {advice}")
+
+
+def _long(seconds: float) -> str:
+    return f"{math.ceil(seconds)} s" if seconds <= _DAY else "longer than a day"
 
 
 def _advice(row: Row, failure: Failure, provider: str) -> str:

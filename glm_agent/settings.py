@@ -22,6 +22,7 @@ class Settings:
     model: str | None = None
     base_url: str | None = None
     thinking: bool | None = None
+    lean_thinking: bool = True
     effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
@@ -155,6 +156,7 @@ OPTIONS: dict[str, Option] = {
     "model": Option(text, repository="yes"),
     "base_url": Option(text),
     "thinking": Option(flag),
+    "lean_thinking": Option(flag),
     "effort": Option(choice("low", "high", "max")),
     "temperature": Option(number(0, 2)),
     "max_tokens": Option(integer(1)),

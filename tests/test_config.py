@@ -16,6 +16,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "model": ("glm-4.6", "glm-4.6"),
     "base_url": ("http://h/v1", "http://h/v1"),
     "thinking": ("no", False),
+    "lean_thinking": ("0", False),
     "effort": ("max", "max"),
     "temperature": ("0.5", 0.5),
     "max_tokens": ("100", 100),

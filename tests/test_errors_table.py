@@ -325,6 +325,20 @@ WORDS: list[tuple[int | None, str, Kind]] = [
     (None, "cannot reach h: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1016)", "host"),
     (None, "cannot reach h: [SSL] record layer failure (_ssl.c:1016)", "host"),
     (503, "certificate verify failed", "backoff"),
+    (400, "registry.ollama.ai/library/glm4:9b does not support tools", "tools"),
+    (404, "No endpoints found that support tool use. To learn more, visit: …", "tools"),
+    (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set', "tools"),
+    (500, "tools param requires --jinja flag", "tools"),
+    (400, "This model doesn't support function calling", "tools"),
+    (422, "tools is not supported", "tools"),
+    (400, "Unsupported parameter: 'tools' is not supported with this model.", "tools"),
+    (400, "`tool calling` is not supported with this model", "tools"),
+    (400, "Tool use is not supported by this model", "tools"),
+    (400, "该模型不支持工具调用", "tools"),
+    (400, "tool_stream is not supported", "drop"),
+    (400, "this host does not support tool_choice", "drop"),
+    (400, "This model does not support images", "drop"),
+    (400, "模型不支持图片", "drop"),
 ]
 
 
@@ -332,6 +346,15 @@ WORDS: list[tuple[int | None, str, Kind]] = [
 def test_words_decide_where_no_code_does(status: int | None, message: str, kind: Kind) -> None:
     assert classify(Failure(message, status)).kind == kind
     assert classify(Failure(message, status, "1234")).kind == "backoff"
+
+
+@pytest.mark.parametrize("code", ["1210", "1213", "1214", "1211", "unsupported_parameter", ""])
+def test_a_host_without_tools_says_so_under_many_codes(code: str) -> None:
+    failure = Failure("this model does not support tools", 400, code)
+    assert classify(failure).kind == "tools"
+    assert str(final(failure, "h")).endswith(
+        "; this work needs tools; choose another model with -m, or another --provider"
+    )
 
 
 PRODUCTS = {  # provider: 1113, 1315

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 
 from .. import config, dialects
@@ -18,6 +19,7 @@ from ..transport import Transport
 from ..types import Json, Tool
 from ..watchdog import Limits, watch
 from .conduct import Stage
+from .tally import Tally
 
 _CONNECT = 10.0  # seconds
 _TIMEOUTS = {"timeout_headers": "headers", "timeout_first": "event", "timeout_idle": "idle"}
@@ -65,11 +67,19 @@ def open_client(
         open_slots(config.state_home(), transport.host, transport.key, provider.in_flight),
         fits,
         may_raise_limit=stage.settings.max_tokens is None,
+        lean=stage.settings.lean_thinking,
+        end=stage.tally.started + (stage.settings.max_wall_time or math.inf),
     )
     stage.tally.price = dialects.price(provider, model)
-    stage.endings.append(lambda: setattr(stage.tally, "api_seconds", client.seconds))
+    stage.endings.append(lambda: _take_costs(stage.tally, client))
     stage.closers.append(transport.close)
     return client
+
+
+def _take_costs(tally: Tally, client: Client) -> None:
+    tally.api_seconds = client.seconds
+    if client.asking:  # a signal came in between: what was asked is charged all the same
+        tally.charge({"prompt_tokens": client.asking, "estimated": True})
 
 
 def _limits(settings: Settings, model: Model) -> Limits:
