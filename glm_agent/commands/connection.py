@@ -58,11 +58,11 @@ def open_client(
             return False
         return True
 
-    limits = _limits(stage.settings, model)
+    deadlines = limits(stage.settings, model)
     client = Client(
         dialect,
         transport.host,
-        lambda body: watch(transport.ask(body), limits, stage.cancel),
+        lambda body: watch(transport.ask(body), deadlines, stage.cancel),
         Fitter(model.window, dialect.options["max_tokens"], fixed, forget),
         open_slots(config.state_home(), transport.host, transport.key, provider.in_flight),
         fits,
@@ -76,18 +76,18 @@ def open_client(
     return client
 
 
+def limits(settings: Settings, model: Model) -> Limits:
+    """The usual deadlines, but for what was asked; what was not never cuts a longer one short."""
+    usual = Limits(event=_LONG_THOUGHT) if model.effort else Limits()
+    asked = {limit: given for name, limit in _TIMEOUTS.items() if (given := getattr(settings, name))}
+    found = usual._replace(**asked)
+    if settings.timeout_first is None:
+        found = found._replace(event=max(found.event, found.headers))
+    longest = max(found.event, found.idle)
+    return found._replace(total=settings.timeout_turn or max(found.total, longest))
+
+
 def _take_costs(tally: Tally, client: Client) -> None:
     tally.api_seconds = client.seconds
     if client.asking:  # a signal came in between: what was asked is charged all the same
         tally.charge({"prompt_tokens": client.asking, "estimated": True})
-
-
-def _limits(settings: Settings, model: Model) -> Limits:
-    """The usual deadlines, but for what was asked; what was not never cuts a longer one short."""
-    usual = Limits(event=_LONG_THOUGHT) if model.effort else Limits()
-    asked = {limit: given for name, limit in _TIMEOUTS.items() if (given := getattr(settings, name))}
-    limits = usual._replace(**asked)
-    if settings.timeout_first is None:
-        limits = limits._replace(event=max(limits.event, limits.headers))
-    longest = max(limits.event, limits.idle)
-    return limits._replace(total=settings.timeout_turn or max(limits.total, longest))

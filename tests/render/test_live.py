@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from running import wait_for
 
 from glm_agent.render.live import Live, markdown
 from glm_agent.render.plain import Level, Look
@@ -132,6 +133,19 @@ def screen(width: int = 100, no_color: bool = False) -> Console:
 
 def test_a_run_reads_as_a_story_and_the_answer_comes_once() -> None:
     assert play(RUN, page()) == (["Done."], SHOWN)
+
+
+def test_a_wait_counts_down_until_it_is_over() -> None:
+    console = screen()
+    shown = console.file
+    assert isinstance(shown, StringIO)
+    view = Live(console, print, Look())
+    view(Retrying(1, 0.35, "busy", 503))
+    wait_for(lambda: "waiting for the model" in shown.getvalue())
+    view.close()
+    left = list(dict.fromkeys(re.findall(r"busy \((\d\.\d)s\)", shown.getvalue())))
+    assert len(left) > 2 and left == sorted(left, reverse=True)
+    assert shown.getvalue().rindex("waiting for the model") > shown.getvalue().rindex("busy (")
 
 
 def test_an_answer_that_goes_elsewhere_is_shown_here_too() -> None:
