@@ -27,7 +27,7 @@ RANKS = (
     ("glm_agent", "errors", "outcome", "types"),
     ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
-    ("retry", "watchdog", "structured", "policy", "patching"),
+    ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("process",),
     ("git", "repository", "writing", "workspace", "sandbox", "config"),
     ("transport", "slots", "replay", "render"),
