@@ -116,8 +116,11 @@ _ANY: set[int | None] = {None, 400, 402, 403, 404, 413, 422, 429, 500, 503, 529}
 _TOOLS_REFUSED = re.compile(
     r"(?:not|n't) (?:currently )?support\w*(?: the)?(?: use of)? (?:tool|function)s?(?:_use|_call\w*)?\b"
     r"|no endpoints found that support tool use|tool choice requires --|tools param requires --"
-    r"|(?<![\w-])(?:tool|function)s?(?:[ _-](?:use|call\w*|parameters?))?['\"`]? (?:is|are) not supported"
-    r"|不支持.{0,8}(?:工具|函数|tools)",
+    r"|(?<![\w-])(?:tool|function)s?(?:[ _-](?:use|call\w*|parameters?))?['\"`]?"
+    r" (?:is|are) not (?:supported|enabled|available|implemented)"
+    r"|un(?:known|supported|expected|recogni[sz]ed)[ \w]{0,20} (?:argument|parameter|field)[^.]{0,30}"
+    r"['\"`: ]tools['\"`]?(?:[\s.,]|$)|'tools'\), .{0,10}extra inputs"
+    r"|不支持.{0,8}(?:工具|函数|tools|function)",
     re.IGNORECASE,
 )
 _BY_TEXT: tuple[tuple[str, set[int | None], Row], ...] = (
