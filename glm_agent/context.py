@@ -24,7 +24,6 @@ _KEPT_HARD = 2  # of them, once the provider has refused the request for its len
 _SHORT = 500  # bytes: an error that is shorter stays, and so does a line that stands for a body
 _SUMMARY_SHARE, _SUMMARY_RESERVE = 0.85, 10_000
 _GROWN = 8  # part of the window that a conversation grows by before it is summed up again
-_ATTEMPTS = 3  # to make room, one after another, before a request is given up
 _SUMMARY_BYTES = 32 << 10
 _LEAST_WINDOW = 8_192  # whatever a provider refuses
 _SCALES = 0.25, 4.0  # what a provider's count may differ from ours by
@@ -66,7 +65,6 @@ class Fitter:
     _sent: list[Message] = field(default_factory=list[Message])
     _summary: str = ""
     _summed: int = 0  # tokens after the last summary, or the last try at one
-    _attempts: int = 0  # to make room, since a request last fitted
 
     def __post_init__(self) -> None:
         self.limit = self.window
@@ -82,7 +80,6 @@ class Fitter:
     def tell(self, prompt_tokens: int) -> bool:
         """Takes the provider's count of what `fit` gave last, 0 for none; True if it silently overflowed."""
         overflowed = prompt_tokens > self.window
-        self._attempts = self._attempts if overflowed else 0
         if prompt_tokens > 0:
             low, high = _SCALES
             self.scale = min(high, max(low, prompt_tokens / estimate(self._sent, Gauge(self.fixed))))
@@ -91,9 +88,6 @@ class Fitter:
 
     def overflowed(self) -> bool:
         """What `fit` gave last was too long: True if `fit` now gives clearly less, False if nothing helps."""
-        if self._attempts == _ATTEMPTS:
-            return False
-        self._attempts += 1
         before = self.size(self._sent)
         self.limit = min(self.limit, max(_LEAST_WINDOW, before))
         shorter, _, _ = _without_bodies(self._sent, _KEPT_HARD)
