@@ -147,6 +147,9 @@ class Client:
         try:
             with closing(_until_failure(self.send(body), failures)) as answer:
                 turn = yield from read_turn(sse.read(answer))
+        except AgentError:
+            self.asking = 0  # it was not sent
+            raise
         finally:
             self.seconds += time.monotonic() - started
             slot.release()

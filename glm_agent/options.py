@@ -118,7 +118,9 @@ TimeoutHeaders = Annotated[
 TimeoutFirst = Annotated[
     str | None,
     _text(
-        "--timeout-first", "Give up an answer that says nothing for TIME (120s; with --effort 10m).", "TIME"
+        "--timeout-first",
+        "Give up an answer that says nothing for TIME (120s; 10m where --effort works).",
+        "TIME",
     ),
 ]
 TimeoutIdle = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -12,10 +13,10 @@ from fakes import Wire, answer, chunk, echo, fragment, stream, tool
 from glm_agent.client import Client, Step
 from glm_agent.context import Fitter, estimate, summary_prompt
 from glm_agent.dialects import Dialect, Wish, dialect, encode, find_model, find_provider
-from glm_agent.errors import AgentError, BudgetError, UsageError
+from glm_agent.errors import AgentError, BudgetError, ConfigError, UsageError
 from glm_agent.retry import Failure
 from glm_agent.slots import Slots
-from glm_agent.types import Assistant, Discarded, Message, Notice, Retrying, ToolCall, ToolResult, User
+from glm_agent.types import Assistant, Discarded, Json, Message, Notice, Retrying, ToolCall, ToolResult, User
 
 ROW = find_provider("zai")
 GOOD = answer("Yes")
@@ -149,6 +150,15 @@ def test_the_request_under_way_is_known_by_its_size() -> None:
     assert client.asking == estimate([User("Go")])
     for _ in run:
         pass
+    assert client.asking == 0
+
+
+def test_a_request_that_could_not_be_sent_took_nothing() -> None:
+    def send(body: Json) -> Iterator[bytes]:
+        raise ConfigError("no such proxy")
+
+    client = Client(WITH_TOOLS, "host", send, Fitter(200_000, 16_384))
+    assert type(ask(client).end) is ConfigError
     assert client.asking == 0
 
 
