@@ -5,21 +5,22 @@ A turn counts only if its stream is whole. Nothing of a turn that does not is ev
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from . import sse, usage
 from .context import Fitter
 from .dialects import Dialect, encode, near_models
 from .errors import AgentError, BudgetError, ProviderError
 from .model import Turn, read_turn
-from .parameters import refused_parameter, without
+from .parameters import refused_parameter, thoughtless, without
 from .recover import Fits, recover
 from .retry import Failure, Patience, classify, delay, final, refusal
-from .slots import Slot, Slots
+from .slots import Slot, Slots, Waiting
 from .types import Assistant, Delta, Discarded, Json, Message, Notice, Retrying
 
 _MAX_DISCARDS = 2  # broken or empty turns in a row that are asked again
@@ -39,6 +40,8 @@ _FLAWS = {  # by finish_reason
 _WHOLE = {"stop", "tool_calls", "function_call", "eos", "eos_token", "end_turn", "stop_sequence", "tool_use"}
 
 Step = Delta | Retrying | Discarded | Notice
+Each = TypeVar("Each")
+Found = TypeVar("Found")
 
 
 class _Verdict(NamedTuple):
@@ -53,6 +56,9 @@ class _Verdict(NamedTuple):
 class Client:
     """Asks one model. `send` gives an answer's bytes and raises Failure; `seconds` is time spent asking.
 
+    `lean` says not to think where that is no help. `end` is when the run must end, by time.monotonic.
+    `without_tools` gives the dialect for a host that refuses them, None where they are needed.
+    `asking` is the size of the request under way, 0 if there is none.
     What the host turns out to refuse is remembered here for the session.
     """
 
@@ -63,8 +69,12 @@ class Client:
     slots: Slots = field(default_factory=lambda: Slots(None, 0))
     fits: Fits | None = None  # which arguments of a call that was written as text will do
     may_raise_limit: bool = True
+    lean: bool = False
+    end: float = math.inf
+    without_tools: Callable[[Dialect], Dialect] | None = None
     sleep: Callable[[float], None] = time.sleep
     seconds: float = 0.0
+    asking: int = 0
     drops: int = 0
 
     def complete(self, history: list[Message]) -> Generator[Step, None, Assistant]:
@@ -100,7 +110,7 @@ class Client:
         if request is None:
             return
         try:
-            turn = yield from _quietly(self._ask(request, None, Patience(), fitted=True))
+            turn = yield from _told(self._ask(request, None, Patience(), summary=True), _not_aloud)
         except BudgetError:  # even that is too long: what no longer fits is lost, and it says so
             self.fitter.summarised("")
             return
@@ -109,42 +119,53 @@ class Client:
         self.fitter.summarised("" if flawed else turn.message.text)
 
     def _ask(
-        self, history: Sequence[Message], limit: int | None, patience: Patience, *, fitted: bool = False
+        self, history: Sequence[Message], limit: int | None, patience: Patience, *, summary: bool = False
     ) -> Generator[Step, None, Turn]:
-        """A decoded stream, whole or not. Raises AgentError if none can be had."""
+        """A decoded stream, whole or not; a request for a summary is not made shorter. Raises AgentError."""
         while True:
-            body = encode(history if fitted else self.fitter.fit(history), self.dialect, limit)
-            turn, failure = yield from self._try(body)
+            sent = history if summary else self.fitter.fit(history)
+            dialect = thoughtless(self.dialect) if summary and self.lean else self.dialect
+            body = encode(sent, dialect, limit)
+            turn, failure = yield from self._try(body, self.fitter.size(sent))
             if failure is None:
                 return turn
             if turn.message != Assistant():
                 yield Discarded(failure.message, turn.message)
-            yield from self._mend(failure, patience, body)
+            if dialect != self.dialect and classify(failure).kind in ("drop", "request"):
+                self.lean = False
+            elif summary and classify(failure).kind == "compact":
+                raise self._final(failure)
+            else:
+                yield from self._mend(failure, patience, body)
 
-    def _try(self, body: Json) -> Generator[Step, None, tuple[Turn, Failure | None]]:
-        """One request in a slot of its own, and what went wrong with it."""
+    def _try(self, body: Json, size: int) -> Generator[Step, None, tuple[Turn, Failure | None]]:
+        """One request of about `size` tokens in a slot of its own, and what went wrong with it."""
         slot = yield from self._slot()
         started = time.monotonic()
+        self.asking = size
         failures: list[Failure] = []
         try:
             with closing(_until_failure(self.send(body), failures)) as answer:
                 turn = yield from read_turn(sse.read(answer))
+        except AgentError:
+            self.asking = 0  # it was not sent
+            raise
         finally:
             self.seconds += time.monotonic() - started
             slot.release()
         if failures and _is_complete(turn):
             failures.clear()  # all of it was there before the connection broke
+        if turn.message != Assistant():
+            _count(turn.message, size)
+        self.asking = 0
         return turn, failures[0] if failures else _error_frame(turn)
 
     def _slot(self) -> Generator[Step, None, Slot]:
-        waiting = self.slots.acquire()
-        while True:
-            try:
-                word = next(waiting)
-            except StopIteration as end:
-                slot: Slot = end.value
-                return slot
-            yield Notice(str(word))
+        slot = yield from _told(self.slots.acquire(), _aloud)
+        if trouble := self.slots.trouble:
+            self.slots.trouble = None  # once is enough
+            yield Notice(trouble)
+        return slot
 
     def _mend(self, failure: Failure, patience: Patience, body: Json) -> Generator[Step]:
         """Whatever lets the next try succeed. Raises AgentError if nothing can."""
@@ -152,28 +173,43 @@ class Client:
         if kind in ("drop", "request") and (note := self._drop(failure, body)):
             yield Notice(note)
             return
+        if kind == "tools" and (note := self._lose_tools(body)):
+            yield Notice(note)
+            return
         if kind == "compact":
-            self._shorten(final(failure, self.host, self.dialect.provider.name))
+            self._shorten(self._final(failure))
             return
         if kind == "slot":
             self.slots.shrink()
         seconds = patience.wait(failure)
         if seconds is None:
-            error = final(failure, self.host, self.dialect.provider.name, patience.failed)
-            if kind == "model":
-                error.args = (f"{error}{near_models(self.dialect.model.name)}",)
-            raise error from failure
+            raise self._final(failure, patience.failed) from failure
         yield from self._wait(patience.failed, seconds, failure)
+
+    def _final(self, failure: Failure, tries: int = 1) -> AgentError:
+        error = final(failure, self.host, self.dialect.provider.name, tries)
+        if classify(failure).kind == "model":
+            error.args = (f"{error}{near_models(self.dialect.model.name)}",)
+        return error
+
+    def _lose_tools(self, body: Json) -> str | None:
+        """Asks without tools from now on, and says so; None if they are needed, or were used already."""
+        used = any(message["role"] == "tool" for message in body["messages"])
+        if self.without_tools is None or used:
+            return None
+        self.dialect, self.without_tools = self.without_tools(self.dialect), None
+        name = self.dialect.model.name
+        return f"{self.host} takes no tools for {name}: it is asked for JSON, and cannot look at the files"
 
     def _drop(self, failure: Failure, body: Json) -> str | None:
         """Leaves out what the host refuses, from now on, and says so; None if that is nothing of ours."""
         if self.drops == _MAX_DROPS:
             return None
-        self.drops += 1
         refused = refused_parameter(failure.code, failure.message, body)
         changed = without(self.dialect, refused) if refused else self.dialect
         if changed == self.dialect:
             return None
+        self.drops += 1
         self.dialect = changed
         return f"{self.host} {refused}"
 
@@ -192,7 +228,7 @@ class Client:
         offered = [tool["function"] for tool in self.dialect.options.get("tools", ())]
         schemas = {tool["name"]: tool["parameters"] for tool in offered}
         message, notes, flaw = recover(message, schemas, self.fits)
-        overflowed = self.fitter.tell(usage.prompt(message.usage))
+        overflowed = self.fitter.tell(0 if message.usage.get("estimated") else usage.prompt(message.usage))
         if overflowed and self.dialect.model.known:
             flaw = flaw or _TOO_LONG
         return _Verdict(message, notes, flaw or _emptiness(message))
@@ -206,6 +242,9 @@ class Client:
         return more
 
     def _wait(self, attempt: int, seconds: float, failure: Failure) -> Generator[Retrying]:
+        if time.monotonic() + seconds > self.end:
+            why = f"the next try, in {seconds:.0f} s, would come after the end of --max-wall-time"
+            raise BudgetError(f"{self.host}: {failure.message}; {why}")
         yield Retrying(attempt, seconds, failure.message, failure.status, failure.code or None)
         self.sleep(seconds)
 
@@ -225,16 +264,39 @@ def _until_failure(answer: Iterable[bytes], failures: list[Failure]) -> Generato
         failures.append(error)
 
 
-def _quietly(asking: Generator[Step, None, Turn]) -> Generator[Step, None, Turn]:
-    """The same without what the model says while it is asked for something of ours."""
-    while True:
-        try:
-            step = next(asking)
-        except StopIteration as end:
-            turn: Turn = end.value
-            return turn
-        if isinstance(step, Retrying | Discarded | Notice):
-            yield step
+def _told(
+    work: Generator[Each, None, Found], tell: Callable[[Each], Step | None]
+) -> Generator[Step, None, Found]:
+    """What `work` returns; of what it yields, what `tell` makes of it."""
+    with closing(work):
+        while True:
+            try:
+                step = tell(next(work))
+            except StopIteration as end:
+                found: Found = end.value
+                return found
+            if step:
+                yield step
+
+
+def _aloud(waiting: Waiting) -> Step:
+    return Notice(str(waiting))
+
+
+def _not_aloud(step: Step) -> Step | None:
+    """Leaves out what the model says while it is asked for something of ours."""
+    return step if isinstance(step, Retrying | Discarded | Notice) else None
+
+
+def _count(message: Assistant, prompt: int) -> None:
+    """Estimates what the provider has not counted, at four bytes a token."""
+    thought = _tokens(message.thought or "")
+    said = _tokens(message.text + "".join(call.name + call.arguments for call in message.calls))
+    message.usage = usage.complete(message.usage, prompt, thought + said, thought)
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text.encode(errors="replace")) // 4)
 
 
 def _error_frame(turn: Turn) -> Failure | None:

@@ -23,7 +23,7 @@ _KEPT = 10  # newest results, whose bodies stay
 _KEPT_HARD = 2  # of them, once the provider has refused the request for its length
 _SHORT = 500  # bytes: an error that is shorter stays, and so does a line that stands for a body
 _SUMMARY_SHARE, _SUMMARY_RESERVE = 0.85, 10_000
-_SUMMARIES = 2  # of one conversation
+_GROWN = 8  # part of the window that a conversation grows by before it is summed up again
 _SUMMARY_BYTES = 32 << 10
 _LEAST_WINDOW = 8_192  # whatever a provider refuses
 _SCALES = 0.25, 4.0  # what a provider's count may differ from ours by
@@ -57,7 +57,6 @@ class Fitter:
     fixed: int = 0
     forget: Callable[[], None] = lambda: None
     scale: float = 1.0
-    summaries: int = 0
     limit: int = 0  # what the window has turned out to be
     _history: Sequence[Message] = ()
     _base: list[Message] = field(default_factory=list[Message])  # stands for the first `_taken` messages
@@ -65,7 +64,7 @@ class Fitter:
     _fitted: int = 0  # messages of the history that `_sent` stands for
     _sent: list[Message] = field(default_factory=list[Message])
     _summary: str = ""
-    _hardened: bool = False
+    _summed: int = 0  # tokens after the last summary, or the last try at one
 
     def __post_init__(self) -> None:
         self.limit = self.window
@@ -81,7 +80,6 @@ class Fitter:
     def tell(self, prompt_tokens: int) -> bool:
         """Takes the provider's count of what `fit` gave last, 0 for none; True if it silently overflowed."""
         overflowed = prompt_tokens > self.window
-        self._hardened = self._hardened and overflowed
         if prompt_tokens > 0:
             low, high = _SCALES
             self.scale = min(high, max(low, prompt_tokens / estimate(self._sent, Gauge(self.fixed))))
@@ -90,39 +88,41 @@ class Fitter:
 
     def overflowed(self) -> bool:
         """What `fit` gave last was too long: True if `fit` now gives clearly less, False if nothing helps."""
-        if self._hardened:
-            return False
-        self._hardened = True
-        before = self._size(self._sent)
+        before = self.size(self._sent)
         self.limit = min(self.limit, max(_LEAST_WINDOW, before))
         shorter, _, _ = _without_bodies(self._sent, _KEPT_HARD)
-        if self._size(shorter) > before // 2:
+        if self.size(shorter) > before // 2:
             shorter = self._summarise(f"{self._summary}\n\n{_LOST}", before // 2, _KEPT_HARD)
-        if self._size(shorter) > before * 0.9:
+        if self.size(shorter) > before * 0.9:
             return False
         self._replace(shorter)
         return True
 
     def summary_request(self) -> list[Message] | None:
         """What to send in place of what `fit` gave last, if the model is to sum it up first."""
-        size = self._size(self._sent)
-        if self.summaries == _SUMMARIES or not needs_summary(size, self.limit, self.max_tokens):
+        size = self.size(self._sent)
+        has_grown = not self._summed or size > self._summed + self.limit // _GROWN
+        if not has_grown or not needs_summary(size, self.limit, self.max_tokens):
             return None
         return [*self._sent, User(summary_prompt())]
 
     def summarised(self, text: str) -> None:
         """Takes the answer to `summary_request`; from now on `fit` gives less, unless there is no text."""
-        self.summaries += 1
         if text.strip():
             self._summary = text
             goal = _summary_limit(self.limit, self.max_tokens) // 2
             self._replace(self._summarise(text, goal, _KEPT))
+        self._summed = self.size(self._sent)
+
+    def size(self, messages: Sequence[Message]) -> int:
+        """About how many tokens a request with `messages` has."""
+        return estimate(messages, self._gauge)
 
     def _summarise(self, text: str, goal: int, keep: int) -> list[Message]:
         """With as many of the newest `keep` results as `goal` tokens allow."""
         changed = changed_paths(self._history)
         shorter = summarise(self._sent, text, keep, changed)
-        while keep and self._size(shorter) > goal:
+        while keep and self.size(shorter) > goal:
             keep //= 2
             shorter = summarise(self._sent, text, keep, changed)
         return shorter
@@ -131,9 +131,6 @@ class Fitter:
         self._base, self._taken = messages, self._fitted
         self._sent = list(messages)
         self.forget()
-
-    def _size(self, messages: Sequence[Message]) -> int:
-        return estimate(messages, self._gauge)
 
     @property
     def _gauge(self) -> Gauge:

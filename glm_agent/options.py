@@ -66,6 +66,13 @@ Model = Annotated[str | None, _text("--model", "The model, for example glm-4.7."
 Provider = Annotated[str | None, _text("--provider", "Who serves it; `glm-agent models` lists them.", "NAME")]
 BaseUrl = Annotated[str | None, _text("--base-url", "Where requests go instead.", "URL")]
 Thinking = Annotated[bool | None, _flag("--thinking/--no-thinking", "Let the model think, or not.")]
+LeanThinking = Annotated[
+    bool | None,
+    _flag(
+        "--lean-thinking/--no-lean-thinking",
+        "No thinking where it is of no use, which is summing a conversation up (default), or there too.",
+    ),
+]
 EffortOption = Annotated[
     Effort | None,
     typer.Option("--effort", help="How much it thinks, where the model has that.", show_default=False),
@@ -102,6 +109,26 @@ Patch = Annotated[
 MaxTurns = Annotated[str | None, _text("--max-turns", "At most so many turns of the model.", "N")]
 MaxWallTime = Annotated[str | None, _text("--max-wall-time", "At most so long, for example 10m.", "TIME")]
 MaxToolCalls = Annotated[str | None, _text("--max-tool-calls", "At most so many tool calls.", "N")]
+TimeoutConnect = Annotated[
+    str | None, _text("--timeout-connect", "Give up a connection that is not there after TIME (10s).", "TIME")
+]
+TimeoutHeaders = Annotated[
+    str | None, _text("--timeout-headers", "Give up a request that is not answered after TIME (60s).", "TIME")
+]
+TimeoutFirst = Annotated[
+    str | None,
+    _text(
+        "--timeout-first",
+        "Give up an answer that says nothing for TIME (120s; 10m where --effort works).",
+        "TIME",
+    ),
+]
+TimeoutIdle = Annotated[
+    str | None, _text("--timeout-idle", "Give up an answer that falls silent for TIME (300s).", "TIME")
+]
+TimeoutTurn = Annotated[
+    str | None, _text("--timeout-turn", "Give up an answer that is not whole after TIME (30m).", "TIME")
+]
 Yolo = Annotated[
     bool | None,
     typer.Option(

@@ -10,6 +10,8 @@ from .shape import mapping
 from .types import Json
 
 _FIELDS = (  # what an error may say, and the field that goes: the first that is said and was sent
+    ("response_format", "response_format"),
+    ("json_object", "response_format"),
     ("clear_thinking", "clear_thinking"),
     ("chat_template_kwargs", "chat_template_kwargs"),
     ("enable_thinking", "enable_thinking"),
@@ -17,7 +19,7 @@ _FIELDS = (  # what an error may say, and the field that goes: the first that is
     ("tool_stream", "tool_stream"),
     ("stream_options", "stream_options"),
     ("include_usage", "stream_options"),
-    ("tool_choice", "tool_choice"),
+    ("tool.choice", "tool_choice"),
     ("temperature", "temperature"),
     ("reasoning", "reasoning"),
     *(
@@ -26,7 +28,12 @@ _FIELDS = (  # what an error may say, and the field that goes: the first that is
         for switch in ("thinking", "reasoning", "chat_template_kwargs", "enable_thinking", "reasoning_effort")
     ),
 )
-_UNNAMED = ("tool_stream", "clear_thinking", "reasoning_effort")  # what an error without a name is blamed on
+_UNNAMED = (
+    "response_format",
+    "tool_stream",
+    "clear_thinking",
+    "reasoning_effort",
+)  # what an error without a name is blamed on
 _WORDS = (  # of a refusal, in lower case
     *("unrecognized", "unrecognised", "unknown", "unexpected", "unsupported", "not support", "n't support"),
     *("not permitted", "not allowed", "forbidden", "invalid", "illegal", "cannot be", "must be", "should be"),
@@ -41,6 +48,7 @@ _MOST = re.compile(  # how large max_tokens may be
 _LIMIT = re.compile(r"max_(?:completion_)?tokens|数值范围")
 _ROOM = re.compile(r"> (\d{1,9}) - (\d{1,9})\b")  # window - prompt
 _SWITCHES = ("thinking", "chat_template_kwargs")  # the fields that have fields of their own
+_OFF: dict[str, Json] = {"thinking": {"type": "disabled"}, "chat_template_kwargs": {"enable_thinking": False}}
 _LEAST_ROOM = 1024  # tokens: with less it is the conversation that is too long
 _PARAMETER = "1210"  # of Z.ai's own codes, which have four digits
 _ELSEWHERE = re.compile(r"messages|消息|\btools?\b|max_tokens|\bmodel\b")
@@ -93,6 +101,20 @@ def without(dialect: Dialect, refusal: Refusal) -> Dialect:
             if field in mapping(options.get(switch)):
                 options[switch] = {name: value for name, value in options[switch].items() if name != field}
     return dialect._replace(provider=provider, model=model, options=options)
+
+
+def thoughtless(dialect: Dialect) -> Dialect:
+    """The dialect that asks for no thinking, where the prompt so far then stays as the host has it cached.
+
+    That is where reasoning is kept from turn to turn: the templates of older models mark every message.
+    """
+    for field, off in _OFF.items():
+        switch = mapping(dialect.options.get(field))
+        if dialect.model.thinking == "switch" and switch.get("clear_thinking") is False:
+            options = {**dialect.options, field: {**switch, **off}}
+            options.pop("reasoning_effort", None)
+            return dialect._replace(options=options)
+    return dialect
 
 
 def _about_limit(said: str, sent: Json) -> Refusal | None:

@@ -22,6 +22,7 @@ class Settings:
     model: str | None = None
     base_url: str | None = None
     thinking: bool | None = None
+    lean_thinking: bool = True
     effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
@@ -32,6 +33,11 @@ class Settings:
     max_turns: int | None = None
     max_wall_time: float | None = None
     max_tool_calls: int | None = None
+    timeout_connect: float | None = None
+    timeout_headers: float | None = None
+    timeout_first: float | None = None
+    timeout_idle: float | None = None
+    timeout_turn: float | None = None
     yolo: bool = False
     verify: tuple[str, ...] = ()
     verify_timeout: float = 600.0
@@ -123,6 +129,13 @@ def duration(value: object) -> float:
     raise ValueError("expected a duration like 90s, 10m or 1h30m")
 
 
+def timeout(value: object) -> float:
+    """Seconds from a duration, or from a part of a minute such as `0.5` or `2.5s`."""
+    if re.fullmatch(r"[0-9]{1,2}\.[0-9]{1,3}s?", given := str(value).strip()) and float(given.rstrip("s")):
+        return float(given.rstrip("s"))
+    return duration(value)
+
+
 def choice(*words: str) -> Parse:
     def parse(value: object) -> str:
         if isinstance(value, str) and value in words:
@@ -143,6 +156,7 @@ OPTIONS: dict[str, Option] = {
     "model": Option(text, repository="yes"),
     "base_url": Option(text),
     "thinking": Option(flag),
+    "lean_thinking": Option(flag),
     "effort": Option(choice("low", "high", "max")),
     "temperature": Option(number(0, 2)),
     "max_tokens": Option(integer(1)),
@@ -153,6 +167,11 @@ OPTIONS: dict[str, Option] = {
     "max_turns": Option(integer(1), repository="lower"),
     "max_wall_time": Option(duration, repository="lower"),
     "max_tool_calls": Option(integer(1), repository="lower"),
+    "timeout_connect": Option(timeout),
+    "timeout_headers": Option(timeout),
+    "timeout_first": Option(timeout),
+    "timeout_idle": Option(timeout),
+    "timeout_turn": Option(timeout),
     "yolo": Option(flag),
     "verify": Option(texts, repository="yes"),
     "verify_timeout": Option(duration),

@@ -39,13 +39,6 @@ _ANSWER_CHARACTERS = 4 << 20
 _SPARE_DEPTH = 200  # levels of nesting that an answer leaves for what it is put into
 
 _FENCE = re.compile(r"^[ \t]*```.*$", re.MULTILINE)
-_NO_TOOLS = re.compile(
-    r"(?:not|n't) (?:currently )?support\w*(?: the)?(?: use of)? (?:tool|function)"
-    r"|no endpoints found that support tool use|tool choice requires --"
-    r"|(?:tool|function)s?(?:[ _-](?:use|call\w*|choice|parameters?))? (?:is|are) not supported"
-    r"|不支持.{0,8}(?:工具|函数|tools)",
-    re.IGNORECASE,
-)
 
 
 def load(text: str) -> Json:
@@ -159,11 +152,6 @@ def json_mode(options: Json, schema: Json) -> tuple[Json, str]:
     shape = json.dumps(parameters(schema), ensure_ascii=False)
     words = f"There are no tools here. Reply with one JSON object and nothing else; it must fit:\n{shape}"
     return {**sent, "response_format": {"type": "json_object"}}, words
-
-
-def tools_refused(message: str) -> bool:
-    """Whether a provider's error says that this model or host takes no tools."""
-    return _NO_TOOLS.search(message) is not None
 
 
 def _read(file: str, name: str) -> bytes:

@@ -25,20 +25,30 @@ if TYPE_CHECKING:
     from httpx2 import Request, Response
     from openai import APIConnectionError, APIStatusError, OpenAI
 
-_CONNECT_TIMEOUT = 10.0  # seconds
 _PLAIN = re.compile(r"[!-~]+")  # what a URL is made of
 _ROUTE = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)|SSLKEYLOGFILE")
-_READ_TIMEOUT = 300.0  # seconds without a byte; a reply that thinks long is silent for minutes
 
 
 class Transport:
-    """A connection to one host; the SDK is imported at the first request (~0.45 s)."""
+    """A connection to one host; the SDK is imported at the first request (~0.45 s).
 
-    def __init__(self, base_url: str, key: str | None, headers: Mapping[str, str]) -> None:
+    `connect` and `silence`, a time without a byte, are in seconds; a reply that thinks is silent for minutes.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str | None,
+        headers: Mapping[str, str],
+        *,
+        connect: float = 10.0,
+        silence: float = 600.0,
+    ) -> None:
         self.host = check_base_url(base_url)
         self._base_url = base_url
         self.key = key
         self._headers = headers
+        self._timeouts = connect, silence
         self._client: OpenAI | None = None
 
     def ask(self, body: Json) -> Exchange:
@@ -62,7 +72,8 @@ class Transport:
 
         gc.freeze()
         gc.enable()
-        timeout = openai.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
+        connect, silence = self._timeouts
+        timeout = openai.Timeout(silence, connect=connect)
         hooks: Json = {"request": [_say_less]}
         trusts = not _is_here(self._base_url)  # the environment's proxies know no way to this machine
         try:

@@ -30,7 +30,8 @@ class User:
 class Assistant:
     """One turn of the model. `thought` None means that no reasoning field came; "" that an empty one did.
 
-    `finish` is the last finish_reason, "" if the stream never gave one. `usage` is as the provider sent it.
+    `finish` is the last finish_reason, "" if the stream never gave one. `usage` is as the provider sent
+    it, with what it left out estimated; `estimated` then says so.
     """
 
     text: str = ""

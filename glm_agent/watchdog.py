@@ -21,6 +21,7 @@ from .retry import Failure
 _ROOM = 1 << 20  # bytes that may wait to be taken
 _TICK = 0.2  # seconds between looks at cancel
 _LINGER = 0.1  # seconds for the end of an answer that has said `[DONE]`
+_TOTALS = 2  # answers that were not whole in all their time: it is too long to be spent eight times
 _OVERLAP = 64  # bytes of a line that decide what it is
 
 _EVENT = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|[\r\n])data:[ \t]*+[^\s][^\r\n]*+[\r\n]")
@@ -189,7 +190,8 @@ class _Vigil:
             return False
         if self._finish:
             return True
-        raise Failure(reason)
+        is_total = deadline == self._started + self._limits.total
+        raise Failure(reason, tries=_TOTALS if is_total else 8)
 
     def note(self, data: bytes) -> None:
         """Takes notice of what `data` says: an event that is whole, a finish_reason, usage."""

@@ -27,7 +27,7 @@ RANKS = (
     ("glm_agent", "errors", "outcome", "types"),
     ("shape", "text", "paths", "truncate", "redact", "usage", "settings", "changes", "secrets", "spelling"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
-    ("retry", "watchdog", "structured", "policy", "patching"),
+    ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("process",),
     ("git", "repository", "writing", "workspace", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),

@@ -33,7 +33,10 @@ YES = Assistant("Yes", finish="stop")
 
 
 class Played(NamedTuple):
-    """What came of asking: `steps` with the random waits set to 0, `end` the turn or the error."""
+    """What came of asking: `steps` with the random waits set to 0, `end` the turn or the error.
+
+    Estimates of usage are left out.
+    """
 
     steps: list[Step]
     end: Assistant | AgentError
@@ -64,6 +67,9 @@ def play(*answers: Answer, history: list[Message] | None = None, may_raise_limit
     for step in steps:
         if isinstance(step, Retrying):
             step.delay = 0
+    for turn in (end, *(step.turn for step in steps if isinstance(step, Discarded))):
+        if isinstance(turn, Assistant) and turn.usage.get("estimated"):
+            turn.usage = {}
     return Played(steps, end, waits, wire)
 
 

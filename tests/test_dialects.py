@@ -192,6 +192,18 @@ def test_a_request_is_what_the_host_wants(host: str) -> None:
     assert body(host, "glm-5.2", MAX, notices=said) == request(expected.model, **expected.most)
 
 
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("model", ["glm-5.3", "glm-5.3-flash", "glm-5.3-flashx"])
+def test_a_model_that_always_thinks_is_never_told_not_to(host: str, model: str) -> None:
+    said = [f"{model} always thinks; --no-thinking was not sent"]
+    off = body(host, model, OFF, notices=said)
+    assert off == body(host, model, ON)
+    sent = str(off)
+    assert not any(
+        word in sent for word in ("disabled", "'none'", "'enabled': False", "'enable_thinking': False")
+    )
+
+
 SECOND: list[Message] = [
     User("Go"),
     Assistant("", "Hm", [ToolCall("c1", "read", '{"text": "ü"}')], "tool_calls"),
@@ -203,13 +215,17 @@ SECOND: list[Message] = [
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_second_turn_holds_the_reasoning_of_the_first_in_the_hosts_field(host: str) -> None:
+@pytest.mark.parametrize("wish", [NOTHING, ON, OFF, MAX], ids=["plain", "on", "off", "max"])
+def test_a_second_turn_holds_the_reasoning_of_the_first_in_the_hosts_field(host: str, wish: Wish) -> None:
     expected = HOSTS[host]
+    plain, on, off, most = (expected.plain, expected.on, expected.off, expected.most)
+    fields = {NOTHING: plain, ON: on, OFF: off, MAX: most}[wish]
+    said = [expected.refused.format(host)] if expected.refused and wish is MAX else []
     function = {"name": "read", "arguments": '{"text": "ü"}'}
     called = [{"id": "c1", "type": "function", "function": function}]
     inline = expected.field == "content"
-    assert body(host, "glm-5.2", ON, SECOND) == {
-        **request(expected.model, **expected.on),
+    assert body(host, "glm-5.2", wish, SECOND, said) == {
+        **request(expected.model, **fields),
         "messages": [
             {"role": "system", "content": "Be good."},
             {"role": "user", "content": "Go"},

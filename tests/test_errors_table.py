@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from glm_agent.outcome import decide
-from glm_agent.retry import Failure, Kind, classify, final, refusal
+from glm_agent.retry import Failure, classify, final, refusal
 from glm_agent.types import Json
+from glm_agent.verdicts import Kind
 
 STREAMS = Path(__file__).parent / "streams"
 
@@ -327,6 +328,27 @@ WORDS: list[tuple[int | None, str, Kind]] = [
     (None, "cannot reach h: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1016)", "host"),
     (None, "cannot reach h: [SSL] record layer failure (_ssl.c:1016)", "host"),
     (503, "certificate verify failed", "backoff"),
+    (400, "registry.ollama.ai/library/glm4:9b does not support tools", "tools"),
+    (404, "No endpoints found that support tool use. To learn more, visit: …", "tools"),
+    (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set', "tools"),
+    (500, "tools param requires --jinja flag", "tools"),
+    (400, "This model doesn't support function calling", "tools"),
+    (422, "tools is not supported", "tools"),
+    (400, "Unsupported parameter: 'tools' is not supported with this model.", "tools"),
+    (400, "`tool calling` is not supported with this model", "tools"),
+    (400, "Tool use is not supported by this model", "tools"),
+    (400, "该模型不支持工具调用", "tools"),
+    (501, "Tool calling is not enabled for this deployment", "tools"),
+    (400, "Unrecognized request argument supplied: tools", "tools"),
+    (422, "Unknown parameter: 'tools'.", "tools"),
+    (400, "[{'type': 'extra_forbidden', 'loc': ('body', 'tools'), 'msg': 'Extra inputs are'}]", "tools"),
+    (400, "当前模型不支持Function Call", "tools"),
+    (400, "Unknown parameter: 'tools[0].function.strict'.", "drop"),
+    (400, "Unknown parameter: 'tool_stream'.", "drop"),
+    (400, "tool_stream is not supported", "drop"),
+    (400, "this host does not support tool_choice", "drop"),
+    (400, "This model does not support images", "drop"),
+    (400, "模型不支持图片", "drop"),
 ]
 
 
@@ -334,6 +356,103 @@ WORDS: list[tuple[int | None, str, Kind]] = [
 def test_words_decide_where_no_code_does(status: int | None, message: str, kind: Kind) -> None:
     assert classify(Failure(message, status)).kind == kind
     assert classify(Failure(message, status, "1234")).kind == "backoff"
+
+
+@pytest.mark.parametrize("code", ["1210", "1213", "1214", "1211", "unsupported_parameter", ""])
+def test_a_host_without_tools_says_so_under_many_codes(code: str) -> None:
+    failure = Failure("this model does not support tools", 400, code)
+    assert classify(failure).kind == "tools"
+    assert str(final(failure, "h")).endswith(
+        "; this work needs tools; choose another model with -m, or another --provider"
+    )
+
+
+SAID: dict[str, tuple[str, str]] = {  # what the provider says with a code, in its two languages
+    "500": ("Internal Error", "内部错误"),
+    "1000": ("Authentication Failed", "身份验证失败"),
+    "1001": ("Authentication Token Missing", "Header中未收到Authorization参数"),
+    "1002": ("Invalid Authentication Token", "Authorization Token非法"),
+    "1003": ("Authentication Token expired", "Authorization Token已过期"),
+    "1004": ("Authentication failed with the provided token", "通过提供的Authorization Token的验证失败"),
+    "1005": ("Authentication failed", "验证失败"),
+    "1100": ("Account Read/Write", "账户读写"),
+    "1110": ("Your account is currently inactive", "您的账户当前处于非活动状态"),
+    "1111": ("Your account does not exist", "您的账户不存在"),
+    "1112": ("Your account has been locked", "您的账户已被锁定"),
+    "1113": (
+        "Insufficient balance or no resource package. Please recharge.",
+        "余额不足或无可用资源包",
+    ),
+    "1120": ("Unable to access your account", "无法成功访问您的账户"),
+    "1121": ("Your account has been locked for irregular activities", "账号已被锁定"),
+    "1200": ("API Call Error", "API 调用错误"),
+    "1210": ("Invalid API parameter, please check the documentation.", "API 调用参数有误"),
+    "1211": ("Unknown Model, please check the model code.", "模型不存在"),
+    "1212": ("The current model does not support the SSE call method", "当前模型不支持SSE调用方式"),
+    "1213": ("The messages parameter was not received properly", "未正常接收到messages参数。"),
+    "1214": (
+        "The messages parameter is illegal. Please check the documentation.",
+        "messages 参数非法。请检查文档。",
+    ),
+    "1215": ("a and b cannot be set at the same time", "a与b不能同时设置"),
+    "1220": ("You do not have permission to access chat", "您无权访问chat"),
+    "1221": ("API chat has been taken offline", "API chat已下线"),
+    "1222": ("API chat does not exist", "API chat不存在"),
+    "1230": ("API call process error", "API 调用流程出错"),
+    "1231": ("You already have a request: 42", "您已有请求42"),
+    "1234": ("Network error, error id: 42", "网络错误"),
+    "1261": ("Prompt exceeds max length", "Prompt 超长"),
+    "1300": ("API call blocked by policy", "API 调用被策略阻止"),
+    "1301": (
+        "System detected potentially unsafe or sensitive content in input or generation.",
+        "系统检测到输入或生成内容可能包含不安全或敏感内容",
+    ),
+    "1302": ("High concurrency usage of this API", "您当前使用该API的并发数过高"),
+    "1303": ("High frequency usage of this API", "您当前使用该API的频率过高"),
+    "1304": ("Daily call limit for this API reached", "该API已达今日调用次数限额"),
+    "1305": (
+        "The service may be temporarily overloaded, please try again later",
+        "该模型当前访问量过大",
+    ),
+    "1308": (
+        "Usage limit reached for 5 hour. Your limit will reset at 2026-09-04 19:01:25",
+        "已达到 5 小时的使用上限。您的限额将在 2026-08-25 07:41:44 重置。",
+    ),
+    "1309": ("Your GLM Coding Plan package has expired", "您的GLM Coding Plan套餐已到期"),
+    "1310": (
+        "Weekly/Monthly Limit Exhausted. Your limit will reset at 2026-09-04 19:01:25",
+        "已达到每周/每月使用上限 您的限额将在 2026-08-25 07:41:44 重置。",
+    ),
+    "1311": ("Your plan does not yet include access to glm-5.3", "当前订阅套餐暂未开放glm-5.3权限"),
+    "1312": ("The model is under heavy traffic, please try another one", "该模型访问量过大"),
+    "1313": (
+        "Your usage pattern does not comply with the Fair Usage Policy",
+        "您的使用模式不符合公平使用政策",
+    ),
+    "1314": ("Your enterprise plan is invalid", "企业套餐无效"),
+    "1315": ("The key does not match the product", "密钥与产品不匹配"),
+    **{
+        str(code): ("The usage limit of the member is reached", "已达到使用上限")
+        for code in range(1316, 1322)
+    },
+}
+VAGUE = {"1100", "1120", "1212", "1213", "1214", "1221", "1222", "1231", "1300", "1314", "1315"}  # without it
+
+
+def test_every_code_of_the_protocol_has_its_words_in_both_languages() -> None:
+    assert set(SAID) == set(map(str, PROTOCOL))
+
+
+@pytest.mark.parametrize("case", [case for case in TABLE if case.code in SAID], ids=lambda case: case.code)
+@pytest.mark.parametrize("language", [0, 1], ids=["en", "zh"])
+def test_a_code_means_the_same_in_either_language_also_where_a_gateway_lost_it(
+    case: Case, language: int
+) -> None:
+    message = SAID[case.code][language]
+    told = refusal(case.status, {"error": {"code": case.code, "message": message}})
+    assert (classify(told).kind, told.message) == (case.kind, message)
+    lost = refusal(case.status, {"error": {"message": message}})
+    assert classify(lost).kind == case.kind or case.code in VAGUE
 
 
 PRODUCTS = {  # provider: 1113, 1315

@@ -61,7 +61,7 @@ def test_a_count_that_cannot_be_is_not_believed(count: int, scale: float) -> Non
     assert fitter.scale == scale
 
 
-def test_two_summaries_and_no_more() -> None:
+def test_a_conversation_is_summed_up_whenever_it_has_grown() -> None:
     fitter, forgotten = a_fitter()
     history: list[Message] = [User(TASK), *step(1_000, 10)]
     history[2] = result(1_000, 10, path="a.py", kind="update")
@@ -71,24 +71,28 @@ def test_two_summaries_and_no_more() -> None:
         sent = fitter.fit(history)
         if (request := fitter.summary_request()) is not None:
             assert request == [*sent, User(context.summary_prompt())]
-            fitter.summarised(f"Summary {fitter.summaries}")
+            fitter.summarised(f"Summary {len(sizes)}")
+            assert fitter.summary_request() is None
             sent = fitter.fit(history)
             assert sent[-20:] == history[-20:]
             sizes.append(estimate(sent))
             assert "\n\nFiles changed until now: a.py" in str(sent[1]).replace("\\n", "\n")
         assert is_valid(sent)
-    assert fitter.summaries == len(sizes) == len(forgotten) == 2
-    assert sizes == [15_859, 15_859]
+    assert sizes == [15_859] * 3 and len(forgotten) == 3
 
 
-def test_a_model_that_sums_up_nothing_is_asked_twice() -> None:
+def test_a_model_that_sums_up_nothing_is_asked_again_once_there_is_more() -> None:
     fitter, forgotten = a_fitter()
     history: list[Message] = [User("t" * 720_000)]
-    asked = 0
-    while fitter.fit(history) and fitter.summary_request():
-        fitter.summarised(" ")
-        asked += 1
-    assert (asked, fitter.fit(history), forgotten) == (2, history, [])
+    asked: list[int] = []
+    for number in range(40):
+        sent = fitter.fit(history)
+        while fitter.summary_request():
+            fitter.summarised(" ")
+            asked.append(number)
+        assert sent == history
+        history.append(says("t" * 10_000))
+    assert (asked, forgotten) == ([0, 11, 22, 33], [])
 
 
 def test_a_small_window_keeps_fewer_results_in_the_summary() -> None:
@@ -102,7 +106,7 @@ def test_a_small_window_keeps_fewer_results_in_the_summary() -> None:
     assert is_valid(sent)
 
 
-def test_a_refused_request_is_compacted_once_and_then_given_up() -> None:
+def test_a_refused_request_is_compacted_while_that_helps_and_then_given_up() -> None:
     fitter, forgotten = a_fitter()
     history = steps(12, 16_000)
     before = estimate(fitter.fit(history))
@@ -113,7 +117,11 @@ def test_a_refused_request_is_compacted_once_and_then_given_up() -> None:
         *["x" * 16_000] * 2,
     ]
     assert (fitter.window, fitter.limit, forgotten) == (WINDOW, before, ["forget"])
-    assert not fitter.overflowed()
+    sizes = [estimate(sent)]
+    while fitter.overflowed():
+        sizes.append(estimate(fitter.fit(history)))
+    assert sizes == [8_914, 4_185, 129]
+    assert is_valid(fitter.fit(history))
 
 
 def test_after_a_good_turn_another_refusal_is_compacted_again() -> None:
@@ -182,9 +190,10 @@ def test_a_silent_overflow_is_told_and_does_not_count_as_a_good_turn() -> None:
     fitter.fit(history)
     assert fitter.tell(131_073)
     assert fitter.overflowed()
-    fitter.fit(history)
-    assert fitter.tell(131_073)
-    assert not fitter.overflowed()
+    for helps in (True, True, False):
+        fitter.fit(history)
+        assert fitter.tell(131_073)
+        assert fitter.overflowed() is helps
 
 
 def test_what_cannot_be_cleared_is_dropped_when_the_provider_refuses_it() -> None:

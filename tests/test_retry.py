@@ -62,9 +62,10 @@ def test_no_wait_goes_beyond_fifteen_minutes_from_the_first_failure() -> None:
 
 def test_a_run_that_must_end_sooner_waits_less() -> None:
     assert waits(Failure("", 503), seconds=10.0) == [1, 2, 4]
-    clock = Clock()
-    patience = Patience(clock=clock, spread=clock.longest, end=clock.time + 3.0)
-    assert [patience.wait(Failure("", 503, "", 2.0)), patience.wait(Failure("", 503, "", 4.0))] == [2.0, None]
+
+
+def test_some_failures_are_too_dear_to_be_tried_often() -> None:
+    assert waits(Failure("", tries=2)) == [1]
 
 
 def test_a_pause_is_anything_up_to_its_step_but_not_less_than_its_least() -> None:
@@ -72,6 +73,15 @@ def test_a_pause_is_anything_up_to_its_step_but_not_less_than_its_least() -> Non
         found = [Patience().wait(Failure("", 429, code)) or 0.0 for _ in range(100)]
         assert least <= min(found) and max(found) <= most
         assert max(found) - min(found) > (most - least) / 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1 s"), (86_400, "86400 s"), (86_401, "longer than a day"), (1e300, "longer than a day")],
+)
+def test_a_long_wait_is_told_in_few_words(seconds: float, said: str) -> None:
+    line = str(final(Failure("busy", 429, "1302", seconds), "h"))
+    assert f"; it asks to wait {said}; " in line and len(line) < 200
 
 
 def test_a_named_time_is_waited_for_even_where_a_limit_is_used_up() -> None:
@@ -184,7 +194,6 @@ def test_the_last_word_says_what_happened_and_what_to_do(failure: Failure, tries
 
 
 def test_waits_without_a_table_grow_up_to_a_limit_and_differ() -> None:
-    assert delay(3, 7.5) == 7.5
     for attempt, most in ((1, 1.0), (3, 4.0), (100, 30.0)):
         found = [delay(attempt) for _ in range(100)]
         assert min(found) >= 0 and max(found) <= most

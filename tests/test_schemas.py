@@ -50,7 +50,14 @@ GOOD = Result(
     5,
     0.031,
     "price_table:2026-11",
-    {"input_tokens": 1, "cache_read_input_tokens": 0, "output_tokens": 1, "reasoning_tokens": 0},
+    {
+        "input_tokens": 1,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 1,
+        "reasoning_tokens": 0,
+        "estimated": True,
+        "cache_hit_share": 0.0,
+    },
     [{"tool_name": "write", "path": ".git/x"}],
     [
         {"path": "a.py", "kind": "update", "added": 3, "removed": 1},
@@ -162,7 +169,10 @@ def test_a_result_that_lies_does_not_fit() -> None:
     assert fits(RESULT, record)
     for path, value in (
         (("usage", "input_tokens"), -1),
+        (("usage", "cache_hit_share"), 1.1),
+        (("usage", "estimated"), 1),
         (("cost_source",), "guess"),
+        (("cost_source",), "unknown+estimate"),
         (("changes", 0, "kind"), "strange"),
         (("verification", "fixed"), None),
         (("session_id",), 7),

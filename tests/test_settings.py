@@ -31,6 +31,19 @@ def test_what_is_no_duration(text: object) -> None:
         settings.duration(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0.5", 0.5), ("2.5s", 2.5), (0.25, 0.25), ("90", 90), ("1h30m", 5400), (7, 7)]
+)
+def test_a_timeout_may_be_a_part_of_a_second(text: object, seconds: float) -> None:
+    assert settings.timeout(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0.0", "0", ".5", "1.5m", "-0.5", "1e3", "nan", "", None])
+def test_what_is_no_timeout(text: object) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        settings.timeout(text)
+
+
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(1, 99))
 def test_a_duration_is_the_sum_of_its_parts(hours: int, minutes: int, seconds: int) -> None:
     assert settings.duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds

@@ -391,24 +391,3 @@ def test_json_mode_takes_the_tools_out_and_describes_the_object() -> None:
         '"required": ["value"]}',
     )
     assert "tools" in options
-
-
-@pytest.mark.parametrize(
-    ("message", "refused"),
-    [
-        ("registry.ollama.ai/library/glm4:9b does not support tools", True),
-        ("No endpoints found that support tool use. To learn more about provider routing, visit: …", True),
-        ('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set', True),
-        ("This model doesn't support function calling", True),
-        ("tools is not supported", True),
-        ("Tool use is not supported by this model", True),
-        ("该模型不支持工具调用", True),
-        ("tool_stream is not supported", False),
-        ("This model does not support images", False),
-        ("模型不支持图片", False),
-        ("Invalid API parameter", False),
-        ("", False),
-    ],
-)
-def test_which_errors_refuse_tools(message: str, refused: bool) -> None:
-    assert structured.tools_refused(message) == refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 
 from .. import config, dialects
@@ -18,7 +19,10 @@ from ..transport import Transport
 from ..types import Json, Tool
 from ..watchdog import Limits, watch
 from .conduct import Stage
+from .tally import Tally
 
+_CONNECT = 10.0  # seconds
+_TIMEOUTS = {"timeout_headers": "headers", "timeout_first": "event", "timeout_idle": "idle"}
 _LONG_THOUGHT = 600.0  # seconds until the first event of a model whose effort may be at its maximum
 
 
@@ -33,7 +37,10 @@ def connect(settings: Settings, provider: Provider) -> Transport:
     """Raises AuthError without a key, UsageError without a usable URL; sends nothing."""
     url, _ = config.find_base_url(settings, provider)
     found = config.find_key(settings, provider)
-    return Transport(url, found[0] if found else None, provider.headers)
+    longest = max(_LONG_THOUGHT, *(getattr(settings, name) or 0.0 for name in _TIMEOUTS))
+    connect = settings.timeout_connect or _CONNECT
+    key = found[0] if found else None
+    return Transport(url, key, provider.headers, connect=connect, silence=longest)
 
 
 def open_client(
@@ -51,17 +58,36 @@ def open_client(
             return False
         return True
 
-    limits = Limits(event=_LONG_THOUGHT) if model.effort else Limits()
+    deadlines = limits(stage.settings, model)
     client = Client(
         dialect,
         transport.host,
-        lambda body: watch(transport.ask(body), limits, stage.cancel),
+        lambda body: watch(transport.ask(body), deadlines, stage.cancel),
         Fitter(model.window, dialect.options["max_tokens"], fixed, forget),
         open_slots(config.state_home(), transport.host, transport.key, provider.in_flight),
         fits,
         may_raise_limit=stage.settings.max_tokens is None,
+        lean=stage.settings.lean_thinking,
+        end=stage.tally.started + (stage.settings.max_wall_time or math.inf),
     )
     stage.tally.price = dialects.price(provider, model)
-    stage.endings.append(lambda: setattr(stage.tally, "api_seconds", client.seconds))
+    stage.endings.append(lambda: _take_costs(stage.tally, client))
     stage.closers.append(transport.close)
     return client
+
+
+def limits(settings: Settings, model: Model) -> Limits:
+    """The usual deadlines, but for what was asked; what was not never cuts a longer one short."""
+    usual = Limits(event=_LONG_THOUGHT) if model.effort else Limits()
+    asked = {limit: given for name, limit in _TIMEOUTS.items() if (given := getattr(settings, name))}
+    found = usual._replace(**asked)
+    if settings.timeout_first is None:
+        found = found._replace(event=max(found.event, found.headers))
+    longest = max(found.event, found.idle)
+    return found._replace(total=settings.timeout_turn or max(found.total, longest))
+
+
+def _take_costs(tally: Tally, client: Client) -> None:
+    tally.api_seconds = client.seconds
+    if client.asking:  # a signal came in between: what was asked is charged all the same
+        tally.charge({"prompt_tokens": client.asking, "estimated": True})

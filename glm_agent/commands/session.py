@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +59,8 @@ def open_session(stage: Stage, command: str, task: Task, git: Json | None) -> Se
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(provider, model, system, kit, wish)
     client = open_client(stage, kit, dialect, transport, built.forget)
+    if answer and command == "ask":  # which may then answer from what it was told alone
+        client.without_tools = _in_json(stage, answer.schema, _facts(stage.top, git), told)
     agent = _agent(stage, command, kit, client)
     started = _started(stage, command, dialect, transport.host, agent)
     started.session_id, started.git, started.stdin = folder.name, git, task.stdin
@@ -75,6 +77,18 @@ def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, 
     while answer and stage.tally.is_done and (again := answer.demand(stage.tally.answer)) is not None:
         yield from session.agent.run(session.history, again)
     return stage.tally.is_done
+
+
+def _in_json(
+    stage: Stage, schema: Json, facts: list[str], told: list[instructions.Instruction]
+) -> Callable[[Dialect], Dialect]:
+    def change(dialect: Dialect) -> Dialect:
+        options, words = structured.json_mode(dialect.options, schema)
+        extra = [text for text in (words, stage.settings.append_system_prompt) if text]
+        system = instructions.system_prompt("ask", [], facts, told, extra)
+        return dialect._replace(system=system, options=options)
+
+    return change
 
 
 def _take_answer(stage: Stage, answer: Answer | None) -> None:

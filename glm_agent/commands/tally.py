@@ -44,8 +44,8 @@ class Tally:
     turns: int = 0
     api_seconds: float = 0.0
     tokens: Json = field(default_factory=lambda: usage.normalise({}))
-    uncounted: bool = False  # whether the provider left out the usage of some turn
     charged: float | None = None  # by the provider itself
+    charged_for: Json = field(default_factory=lambda: usage.normalise({}))  # the tokens of those turns
     before: list[Verified] = field(default_factory=list[Verified])
     after: list[Verified] = field(default_factory=list[Verified])
     verification: Json | None = None
@@ -66,7 +66,7 @@ class Tally:
             case Stopped(reason="done"):
                 self.is_done = True
             case Discarded():
-                self._charge(event.turn)
+                self.charge(event.turn.usage)
             case Verified():
                 (self.before if event.phase == "before" else self.after).append(event)
             case Stopped(reason=reason, turns=turns) if reason in _CAPS:
@@ -98,7 +98,7 @@ class Tally:
                 duration_api_ms=round(self.api_seconds * 1000),
                 total_cost_usd=cost,
                 cost_source=source,
-                usage=self.tokens,
+                usage={**self.tokens, "cache_hit_share": usage.cached_share(self.tokens)},
                 changes=self.changes,
                 patch_file=self.patch_file,
                 base_commit=self.base_commit,
@@ -111,19 +111,25 @@ class Tally:
     def _said(self, message: Message) -> None:
         if isinstance(message, Assistant):
             self.turns += 1
-            self._charge(message)
+            self.charge(message.usage)
             self.answer = "" if message.calls else message.text.strip()
 
-    def _charge(self, turn: Assistant) -> None:
-        self.uncounted = self.uncounted or not turn.usage
-        self.tokens = usage.add(self.tokens, usage.normalise(turn.usage))
-        charged = turn.usage.get("cost")
+    def charge(self, raw: Json) -> None:
+        """Adds what one request took by the provider's word; without one the sum is an estimate."""
+        counts = usage.normalise(raw or {"estimated": True})
+        self.tokens = usage.add(self.tokens, counts)
+        charged = raw.get("cost")
         if isinstance(charged, int | float) and not isinstance(charged, bool) and 0 <= charged < _MOST:
             self.charged = (self.charged or 0.0) + charged
+            self.charged_for = usage.add(self.charged_for, counts)
 
     def _cost(self) -> tuple[float | None, str]:
+        """What the provider charged, else what its prices make of the tokens; what is not known is not 0."""
+        mark = "+estimate" if self.tokens["estimated"] else ""
+        every, paid = usage.tokens(self.tokens), usage.tokens(self.charged_for)
         if self.charged is not None:
-            return round(self.charged, 6), "provider"
-        if self.price is not None and not self.uncounted:
-            return usage.cost(self.tokens, self.price), f"price_table:{self.price.date}"
-        return None, "unknown"
+            share = every / paid if paid else 1.0
+            return round(self.charged * share, 6), f"provider{mark if share == 1.0 else '+estimate'}"
+        if self.price is None or (mark and not every):
+            return None, "unknown"
+        return usage.cost(self.tokens, self.price), f"price_table:{self.price.date}{mark}"

@@ -149,7 +149,7 @@ def encode(record: Json) -> str:
 def result(result: Result) -> Json:
     """The `result` object: the last line of a stream, and all of the format `json`."""
     record = {"type": "result", **_fields(result)}
-    record["usage"] = usage.normalise({}) | result.usage
+    record["usage"] = {**usage.normalise({}), "cache_hit_share": None, **result.usage}
     return record
 
 

@@ -326,23 +326,26 @@ class _Status:
         self._signs = signs
         self._tokens = usage.normalise({})
         self._began = time.monotonic()
+        self._waiting_for = ""
         self._until = 0.0
 
     def spend(self, turn: Assistant) -> None:
         self._tokens = usage.add(self._tokens, usage.normalise(turn.usage))
 
     def wait(self, reason: str, delay: float) -> None:
-        self.doing = reason
+        self.doing = "waiting for the model"
+        self._waiting_for = reason
         self._until = time.monotonic() + delay
 
     def line(self) -> str:
         now = time.monotonic()
         frames = self._signs["spin"]
-        left = f" ({words.duration(self._until - now)})" if self._until > now else ""
+        left = self._until - now
+        doing = f"{self._waiting_for} ({words.duration(left)})" if left > 0 else self.doing
         total = self._tokens
-        tokens = total["input_tokens"] + total["cache_read_input_tokens"] + total["output_tokens"]
+        tokens = usage.tokens(total)
         parts = [
-            f"{frames[int(now * _RATE) % len(frames)]} {self.doing}{left}",
+            f"{frames[int(now * _RATE) % len(frames)]} {doing}",
             words.duration(now - self._began),
             f"turn {self.turns + 1}",
             f"{words.count(tokens)} tokens" if tokens else "",

@@ -95,11 +95,13 @@ def summary(result: Result) -> str:
     """The last line: outcome, turns, tokens, cost, time, changed files, session."""
     counts = usage.normalise({}) | result.usage
     read = counts["input_tokens"] + counts["cache_read_input_tokens"]
+    about = "about " * counts["estimated"]
+    cached = f" ({usage.cached_share(counts) or 0:.0%} cached)" * bool(counts["cache_read_input_tokens"])
     parts = [
         result.subtype if result.is_error else "done",
         plural(result.num_turns, "turn"),
-        f"{count(read)} tokens in, {count(counts['output_tokens'])} out",
-        money(result.total_cost_usd),
+        f"{about}{count(read)} tokens in{cached}, {count(counts['output_tokens'])} out",
+        f"{about if result.total_cost_usd else ''}{money(result.total_cost_usd)}",
         duration(result.duration_ms / 1000),
         changed(result.changes),
         f"session {clip(result.session_id)}" if result.session_id else "",

@@ -36,8 +36,14 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 4},
     "completion_tokens_details": {"reasoning_tokens": 3},
 }
-COUNTS = {"input_tokens": 6, "cache_read_input_tokens": 4, "output_tokens": 5, "reasoning_tokens": 3}
-ZERO = dict.fromkeys(COUNTS, 0)
+COUNTS = {
+    "input_tokens": 6,
+    "cache_read_input_tokens": 4,
+    "output_tokens": 5,
+    "reasoning_tokens": 3,
+    "estimated": False,
+}
+ZERO = {**dict.fromkeys(COUNTS, 0), "estimated": False, "cache_hit_share": None}
 STARTED = Started(
     "s1",
     "/w",
@@ -228,7 +234,7 @@ RESULT = Result(
     5,
     0.031,
     "price_table:2026-11",
-    COUNTS,
+    {**COUNTS, "cache_hit_share": 0.4},
     changes=[{"path": "a.py", "kind": "update", "added": 3, "removed": 1}],
 )
 RESULT_LINE: Json = {
@@ -244,7 +250,7 @@ RESULT_LINE: Json = {
     "duration_api_ms": 5,
     "total_cost_usd": 0.031,
     "cost_source": "price_table:2026-11",
-    "usage": COUNTS,
+    "usage": {**COUNTS, "cache_hit_share": 0.4},
     "permission_denials": [],
     "changes": [{"path": "a.py", "kind": "update", "added": 3, "removed": 1}],
     "patch_file": None,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from running import wait_for
 
 from glm_agent.render.live import Live, markdown
 from glm_agent.render.plain import Level, Look
@@ -132,6 +133,31 @@ def screen(width: int = 100, no_color: bool = False) -> Console:
 
 def test_a_run_reads_as_a_story_and_the_answer_comes_once() -> None:
     assert play(RUN, page()) == (["Done."], SHOWN)
+
+
+def test_a_wait_counts_down() -> None:
+    console = screen()
+    shown = console.file
+    assert isinstance(shown, StringIO)
+
+    def left() -> list[str]:
+        return list(dict.fromkeys(re.findall(r"busy \((\d\.\d)s\)", shown.getvalue())))
+
+    view = Live(console, print, Look())
+    view(Retrying(1, 5, "busy", 503))
+    wait_for(lambda: len(left()) > 2)
+    view.close()
+    assert left() == sorted(left(), reverse=True)
+
+
+def test_when_a_wait_is_over_the_model_is_waited_for() -> None:
+    console = screen()
+    shown = console.file
+    assert isinstance(shown, StringIO)
+    view = Live(console, print, Look())
+    view(Retrying(1, 0.05, "busy", 503))
+    wait_for(lambda: "waiting for the model" in shown.getvalue())
+    view.close()
 
 
 def test_an_answer_that_goes_elsewhere_is_shown_here_too() -> None:

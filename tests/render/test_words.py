@@ -104,8 +104,12 @@ def test_the_summary_says_everything_once() -> None:
     ]
     ended = Result("success", False, 0, "x", "s1", 9, 65_000, 0, 0.031, usage=counts, changes=changes)
     assert words.summary(ended) == (
-        "done; 9 turns; 12k tokens in, 1.2k out; $0.031; 1m05s; "
+        "done; 9 turns; 12k tokens in (67% cached), 1.2k out; $0.031; 1m05s; "
         "a.py +3 -1, b␊␛.png binary (delete), old.py -> new.py +0 -0; session s1"
+    )
+    guess = {**counts, "cache_read_input_tokens": 0, "estimated": True}
+    assert words.summary(Result("success", False, 0, "x", None, 1, 0, 0, 0.031, usage=guess)) == (
+        "done; 1 turn; about 4.0k tokens in, 1.2k out; about $0.031; 0.0s"
     )
     assert words.summary(Result("error_auth", True, 41, "")) == (
         "error_auth; 0 turns; 0 tokens in, 0 out; cost unknown; 0.0s"
