@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -23,11 +24,13 @@ from .types import Json
 
 if TYPE_CHECKING:
     from httpx2 import Request, Response
-    from openai import APIConnectionError, APIStatusError, OpenAI
+    from openai import APIConnectionError, OpenAI
 
 _CONNECT_TIMEOUT = 10.0  # seconds
 _PLAIN = re.compile(r"[!-~]+")  # what a URL is made of
 _ROUTE = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)|SSLKEYLOGFILE")
+_REFUSAL_SIZE = 64 << 10  # bytes of a refusal, decoded
+_REFUSAL_TIMEOUT = 3.0  # seconds for them
 _READ_TIMEOUT = 300.0  # seconds without a byte; a reply that thinks long is silent for minutes
 
 
@@ -63,7 +66,7 @@ class Transport:
         gc.freeze()
         gc.enable()
         timeout = openai.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
-        hooks: Json = {"request": [_say_less]}
+        hooks: Json = {"request": [_say_less], "response": [self._check]}
         trusts = not _is_here(self._base_url)  # the environment's proxies know no way to this machine
         try:
             client = openai.DefaultHttpxClient(
@@ -80,6 +83,15 @@ class Transport:
             default_headers={"User-Agent": f"glm-agent/{__version__}", **self._headers},
             http_client=client,
         )
+
+    def _check(self, response: Response) -> None:
+        """Raises Failure for a refusal: the SDK would read all of its body, however much that is."""
+        status = response.status_code
+        if status < 300:
+            return
+        if status < 400 and "location" in response.headers:
+            raise Failure(f"{self.host} redirects elsewhere, which is refused", status)
+        raise refusal(status, _decode(_read_some(response)), response.headers)
 
 
 class Exchange:
@@ -110,8 +122,6 @@ class Exchange:
                 stream=True,
                 stream_cls=openai.Stream[Any],
             )
-        except openai.APIStatusError as error:
-            raise _refusal(error, self._host) from error
         except openai.APIConnectionError as error:
             raise _trouble(error, self._host) from error
         self._response = cast("Response", answer)  # with cast_to=Response, that is what it is
@@ -171,10 +181,28 @@ def _say_less(request: Request) -> None:
         del request.headers[name]
 
 
-def _refusal(error: APIStatusError, host: str) -> Failure:
-    if 300 <= error.status_code < 400:
-        return Failure(f"{host} redirects elsewhere, which is refused", error.status_code)
-    return refusal(error.status_code, error.body, error.response.headers)
+def _read_some(response: Response) -> bytes:
+    """The beginning of a refusal's body: as much as there is of it soon."""
+    import httpx2
+
+    response.request.extensions["timeout"]["read"] = _REFUSAL_TIMEOUT
+    data = bytearray()
+    end = time.monotonic() + _REFUSAL_TIMEOUT
+    with suppress(httpx2.HTTPError, httpx2.StreamError):  # the status says enough
+        for piece in response.iter_bytes():
+            data += piece
+            if len(data) >= _REFUSAL_SIZE or time.monotonic() > end:
+                break
+    return bytes(data[:_REFUSAL_SIZE])
+
+
+def _decode(body: bytes) -> object:
+    """JSON if it is that, else text."""
+    text = body.decode(errors="replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _trouble(error: APIConnectionError, host: str) -> Failure:
