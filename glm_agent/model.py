@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .shape import mapping, sequence, string
 from .sse import Fault, Item
 from .types import Assistant, CallDelta, Delta, Json, TextDelta, ThoughtDelta, ToolCall
+
+
+_PATCHED_AFTER = 5  # seconds from one completion to the one that is spliced into it, at least
 
 
 @dataclass(slots=True)
@@ -34,10 +37,26 @@ class _Slot:
     arguments: list[str] = field(default_factory=list[str])
 
 
+class _Origin(NamedTuple):
+    """Which completion a chunk says it belongs to; "" and None if it does not say."""
+
+    id: str = ""
+    created: object = None
+
+
 @dataclass(slots=True)
 class _Draft:
+    """`part` is where this host puts what it says, `has_details` whether its reasoning comes in details only.
+
+    `origin` is that of the last chunk that gave one; `held` says that two chunks in a row gave the same.
+    """
+
     text: list[str] = field(default_factory=list[str])
     thought: list[str] | None = None
+    part: str = ""
+    has_details: bool = False
+    origin: _Origin = _Origin()
+    held: bool = False
     slots: list[_Slot] = field(default_factory=list[_Slot])
     by_index: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
     finish: str = ""
@@ -51,6 +70,9 @@ def read_turn(items: Iterable[Item]) -> Generator[Delta, None, Turn]:
     done = False
     for item in items:
         if isinstance(item, dict):
+            if _begins_anew(draft, item):
+                faults.append(Fault("splice", "another completion began before the end of this one"))
+                draft = _Draft(origin=draft.origin)
             yield from _take(draft, item)
         elif isinstance(item, Fault):
             faults.append(item)
@@ -63,32 +85,93 @@ def read_turn(items: Iterable[Item]) -> Generator[Delta, None, Turn]:
 def _take(draft: _Draft, chunk: Json) -> Generator[Delta]:
     if usage := chunk.get("usage"):
         draft.usage = mapping(usage) or draft.usage
-    choices = sequence(chunk.get("choices"))
-    choice = mapping(choices[0]) if choices else {}
-    if finish := string(choice.get("finish_reason")):
+    choice = _choice(chunk)
+    if finish := _finish(choice):
         draft.finish = finish
-    delta = mapping(choice.get("delta"))
-    if (thought := _thought(delta)) is not None:
+    delta = _delta(draft, choice)
+    if (thought := _thought(draft, delta)) is not None:
         draft.thought = draft.thought or []
         if thought and (shown := _append(draft.thought, thought)):
             yield ThoughtDelta(shown)
-    if (content := _text(delta.get("content"))) and (shown := _append(draft.text, content)):
+    content, calls = _text(delta.get("content")), _calls(delta)
+    if calls or content.strip():
+        draft.finish = finish  # some hosts finish each call: what goes on after that is not whole yet
+    if content and (shown := _append(draft.text, content)):
         yield TextDelta(shown)
-    if calls := sequence(delta.get("tool_calls")):
-        draft.finish = finish  # some hosts finish each call: one that goes on after that is not whole yet
-        for fragment in calls:
-            yield _take_fragment(draft, mapping(fragment))
+    for fragment in calls:
+        yield _take_fragment(draft, mapping(fragment))
 
 
-def _thought(delta: Json) -> str | None:
-    """Reasoning under either of its names; a host that sends both says the same twice."""
+def _choice(chunk: Json) -> Json:
+    """The one answer that was asked for: a host that gives several says so by an index above 0."""
+    for choice in map(mapping, sequence(chunk.get("choices"))):
+        index = choice.get("index")
+        if not isinstance(index, int) or index <= 0:
+            return choice
+    return {}
+
+
+def _finish(choice: Json) -> str:
+    """The finish_reason, "" for the words with which some hosts say that there is none yet."""
+    finish = string(choice.get("finish_reason")).strip().lower()
+    return "" if finish in ("null", "none") else finish
+
+
+def _delta(draft: _Draft, choice: Json) -> Json:
+    """What the chunk adds: some hosts call it a message. Where both come, one repeats the other."""
+    for name in (draft.part,) if draft.part else ("delta", "message"):
+        if found := mapping(choice.get(name)):
+            draft.part = name
+            return found
+    return {}
+
+
+def _begins_anew(draft: _Draft, chunk: Json) -> bool:
+    """Whether `chunk` is the first one of another completion, spliced in between two frames.
+
+    Ids alone say little: hosts leave them out, change them once, or give each chunk its own. So the id must
+    be another one where ids held until now, or be seconds younger; the chunk must have a role, as a first one
+    has, and say something or at least end nothing; and something must have been said before it.
+    """
+    before = draft.origin
+    here = _Origin(string(chunk.get("id")), chunk.get("created"))
+    if not here.id:
+        return False
+    held, draft.held, draft.origin = draft.held, here.id == before.id, here
+    if not before.id or draft.held or not (held or _is_younger(here.created, before.created)):
+        return False
+    choice = _choice(chunk)
+    delta = mapping(choice.get("delta"))
+    says = any(delta.get(name) for name in ("content", "reasoning_content", "reasoning", "tool_calls"))
+    starts = bool(delta.get("role")) and (says or not (_finish(choice) or chunk.get("usage")))
+    return starts and bool("".join(draft.text).strip() or draft.thought or draft.slots)
+
+
+def _is_younger(created: object, before: object) -> bool:
+    return isinstance(created, int) and isinstance(before, int) and created - before >= _PATCHED_AFTER
+
+
+def _thought(draft: _Draft, delta: Json) -> str | None:
+    """Reasoning under either of its names; what comes under several says the same several times."""
     found = None
     for name in ("reasoning_content", "reasoning"):
         if isinstance(value := delta.get(name), str):
             found = found or value
-    if found is None and (details := sequence(delta.get("reasoning_details"))):
-        return "".join(string(mapping(detail).get("text")) for detail in details)
-    return found
+    details = sequence(delta.get("reasoning_details"))
+    if not details or (not draft.has_details and (found or draft.thought)):
+        return found
+    draft.has_details = True
+    return "".join(string(mapping(detail).get("text")) for detail in details)
+
+
+def _calls(delta: Json) -> list[object]:
+    """Fragments of calls; one call is no list with some hosts, and with old ones a function_call."""
+    calls: object = delta.get("tool_calls")
+    if isinstance(calls, dict):
+        return [calls]
+    if not calls and (function := mapping(delta.get("function_call"))):
+        return [{"function": function}]
+    return sequence(calls)
 
 
 def _text(content: object) -> str:

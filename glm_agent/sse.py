@@ -9,8 +9,10 @@ argument.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal, cast
 
 from .shape import mapping, sequence
@@ -20,6 +22,9 @@ MAX_EVENT = 8 << 20  # bytes in one frame
 MAX_BODY = 64 << 20  # bytes in one turn
 
 _MAX_SPLICES = 8  # places tried in one broken line
+_MARK = b"\xef\xbb\xbf"
+_TITLE = re.compile(rb"<title[^>]{0,99}>([^<]{1,99})", re.IGNORECASE)
+_FINE = (None, 0, 200, "", "0", "200")  # codes that are no error's
 
 
 @dataclass(slots=True)
@@ -49,7 +54,7 @@ Item = Json | Fault | Done
 def read(body: Iterable[bytes]) -> Iterator[Item]:
     """Chunk dicts and faults in order, then DONE if the stream said so; what follows `[DONE]` is not read."""
     event = _Event()
-    strays: list[bytes] = []  # lines of a body that has shown no event yet
+    strays: list[bytes] = []  # lines without a field name, until it is known what they mean
     streaming = False
     for line in _lines(body):
         if isinstance(line, Fault):
@@ -57,8 +62,8 @@ def read(body: Iterable[bytes]) -> Iterator[Item]:
             return
         if line.startswith(b"data:"):
             streaming = True
-            payload = line[5:].strip(b" ")
-            if payload == b"[DONE]":
+            payload = _payload(line)
+            if _says_done(payload):
                 yield from event.end()
                 yield DONE
                 return
@@ -67,13 +72,26 @@ def read(body: Iterable[bytes]) -> Iterator[Item]:
             yield from event.end()
         elif line.startswith((b"event:", b":", b"id:", b"retry:")):
             event.name = line[6:].strip() if line.startswith(b"event:") else event.name
-        elif streaming:
-            yield from _bare(line)
         else:
             strays.append(line)
+        if streaming and strays:
+            yield from chain.from_iterable(map(_bare, strays))
+            strays.clear()
     yield from event.end()
     if not streaming:
         yield _document(b"\n".join(strays))
+
+
+def _payload(line: bytes) -> bytes:
+    """What stands after `data:`, which some proxies write once more."""
+    payload = line[5:].strip(b" \t")
+    while payload.startswith(b"data:"):
+        payload = payload[5:].strip(b" \t")
+    return payload
+
+
+def _says_done(payload: bytes) -> bool:
+    return len(payload) <= len('"[DONE]"') and payload.strip(b'"').upper() == b"[DONE]"
 
 
 class _Event:
@@ -125,7 +143,7 @@ class _Event:
 
     def _classify(self, chunk: Json) -> Iterator[Item]:
         error = chunk.get("error")
-        if not error and self.name == b"error":
+        if not error and (self.name == b"error" or _is_refusal(chunk)):
             error = chunk
         if not error or chunk.get("choices"):
             yield chunk
@@ -137,7 +155,6 @@ def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
     """Lines without their ends (LF, CRLF or CR) and without a byte order mark; a fault if one has no end."""
     parts: list[bytes] = []  # the line under way, joined only when its end has come
     waiting = total = 0
-    first = True
     for data in body:
         parts.append(data)
         waiting += len(data)
@@ -147,21 +164,22 @@ def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
             return
         if b"\n" in data or b"\r" in data:
             *lines, rest = _unify(b"".join(parts)).split(b"\n")
-            if first and lines:
-                lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-                first = False
             if waiting <= MAX_EVENT or max(map(len, lines), default=0) <= MAX_EVENT:
-                yield from lines
+                yield from map(_unmark, lines)
                 waiting = len(rest)
             parts = [rest]
         if waiting > MAX_EVENT:
             yield Fault("bad_frame", f"a frame is larger than {MAX_EVENT >> 20} MiB")
             return
     *lines, rest = _unify(b"".join(parts)).split(b"\n")  # a CR that waited for its LF may be among them
-    last = [*lines, rest.rstrip(b"\r")]
-    if first:
-        last[0] = last[0].removeprefix(b"\xef\xbb\xbf")
-    yield from last
+    yield from map(_unmark, (*lines, rest.rstrip(b"\r")))
+
+
+def _unmark(line: bytes) -> bytes:
+    """`line` without a byte order mark: streams that were glued together have one in the middle."""
+    while line.startswith(_MARK):
+        line = line[len(_MARK) :]
+    return line
 
 
 def _unify(text: bytes) -> bytes:
@@ -203,23 +221,39 @@ def _spliced(payload: bytes) -> Json | None:
 
 
 def _bare(line: bytes) -> Iterator[Item]:
-    """A line without a field name inside a stream means nothing, unless it is an error object."""
+    """A line without a field name inside a stream means nothing, unless it is an error or a frame's rest."""
     if line.startswith(b"{") and (found := _parse(line)) is not None and (error := found.get("error")):
         yield _error(error)
+    elif b'"choices"' in line:
+        yield Fault("bad_frame", "a frame has lost its beginning")
+
+
+def _is_refusal(chunk: Json) -> bool:
+    """Whether a frame is an error without the wrapping: a code and a reason, and no part of an answer."""
+    if "choices" in chunk or not (chunk.get("message") or chunk.get("msg")):
+        return False
+    code = chunk.get("code")
+    return chunk.get("object") == "error" or (isinstance(code, int | str) and code not in _FINE)
 
 
 def _document(body: bytes) -> Item:
     """A body that is no event stream: a whole completion as one chunk, or a fault."""
     document = _parse(body)
     if document is None:
-        detail = body[:200].decode(errors="replace").strip()
-        return Fault(
-            "no_stream", f"the answer is no event stream: {detail}" if detail else "the answer is empty"
-        )
+        return Fault("no_stream", _describe(body))
     choices = [mapping(choice) for choice in sequence(document.get("choices"))]
     if not choices:
         return _error(document.get("error") or document)
     return {**document, "choices": [{**choice, "delta": choice.get("message")} for choice in choices]}
+
+
+def _describe(body: bytes) -> str:
+    text = body[:200].decode(errors="replace").strip()
+    if not text.startswith("<"):
+        return f"the answer is no event stream: {text}" if text else "the answer is empty"
+    title = _TITLE.search(body[:4096])
+    named = f": {title[1].decode(errors='replace').strip()}" if title else ""
+    return f"the answer is a web page, not an event stream (of a proxy or a login?){named}"
 
 
 def _error(error: object) -> Fault:

@@ -25,7 +25,7 @@ _OVERLAP = 64  # bytes of a line that decide what it is
 
 _EVENT = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|[\r\n])data:[ \t]*+[^\s][^\r\n]*+[\r\n]")
 _FINISH = re.compile(
-    rb'"finish_reason"\s*:\s*"(\w+)"'
+    rb'"finish_reason"\s*:\s*"(?!(?i:null|none)")(\w+)"'
 )  # never inside a JSON string: its quotes have backslashes
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 

@@ -120,7 +120,10 @@ BROKEN: dict[str, tuple[bytes, list[Item]]] = {
     "blank": (b"\r\n\n", [Fault("no_stream", "the answer is empty")]),
     "only a mark": (b"\xef\xbb\xbf", [Fault("no_stream", "the answer is empty")]),
     "comments only": (b": one\n\n: two\n\n", [Fault("no_stream", "the answer is empty")]),
-    "HTML": (b"<html>\n<p>Log in", [Fault("no_stream", NOT_AN_ANSWER + "<html>\n<p>Log in")]),
+    "HTML": (
+        b"<html>\n<p>Log in",
+        [Fault("no_stream", "the answer is a web page, not an event stream (of a proxy or a login?)")],
+    ),
     "a scalar": (b"42", [Fault("no_stream", NOT_AN_ANSWER + "42")]),
     "only the end": (b"data: [DONE]\n\n", [DONE]),
     "a cut last line": (A_LINE + b'\n\ndata: {"choi', [A, bad('{"choi')]),
