@@ -20,6 +20,7 @@ from .types import Json
 
 MAX_EVENT = 8 << 20  # bytes in one frame
 MAX_BODY = 64 << 20  # bytes in one turn
+MAX_LINES = 2 << 20  # in one turn: what unpacks to millions of them costs minutes
 
 _MAX_SPLICES = 8  # places tried in one broken line
 _MARK = b"\xef\xbb\xbf"
@@ -154,7 +155,7 @@ class _Event:
 def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
     """Lines without their ends (LF, CRLF or CR) and without a byte order mark; a fault if one has no end."""
     parts: list[bytes] = []  # the line under way, joined only when its end has come
-    waiting = total = 0
+    waiting = total = count = 0
     for data in body:
         parts.append(data)
         waiting += len(data)
@@ -164,12 +165,16 @@ def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
             return
         if b"\n" in data or b"\r" in data:
             *lines, rest = _unify(b"".join(parts)).split(b"\n")
+            count += len(lines)
             if waiting <= MAX_EVENT or max(map(len, lines), default=0) <= MAX_EVENT:
                 yield from map(_unmark, lines)
                 waiting = len(rest)
             parts = [rest]
         if waiting > MAX_EVENT:
             yield Fault("bad_frame", f"a frame is larger than {MAX_EVENT >> 20} MiB")
+            return
+        if count > MAX_LINES:
+            yield Fault("bad_frame", f"the answer has more than {MAX_LINES} lines")
             return
     *lines, rest = _unify(b"".join(parts)).split(b"\n")  # a CR that waited for its LF may be among them
     yield from map(_unmark, (*lines, rest.rstrip(b"\r")))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from openai import APIConnectionError, OpenAI
 
 _CONNECT_TIMEOUT = 10.0  # seconds
+_OCTET = re.compile("25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]")
 _PLAIN = re.compile(r"[!-~]+")  # what a URL is made of
 _ROUTE = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)|SSLKEYLOGFILE")
 _REFUSAL_SIZE = 64 << 10  # bytes of a refusal, decoded
@@ -162,11 +163,20 @@ def check_base_url(url: str) -> str:
         port = parts.port
     except ValueError as error:
         raise UsageError(f"--base-url {url!r}: {error}") from error
+    if not _is_name(parts.hostname or ""):
+        raise UsageError(f"--base-url {url!r}: there can be no such host")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--base-url {url!r} is not a URL like https://host/v1")
     if parts.username or parts.password or parts.query or parts.fragment or not _PLAIN.fullmatch(url):
         raise UsageError("--base-url must be scheme, host and path only; the key goes into GLM_AGENT_API_KEY")
     return f"{parts.hostname}:{port}" if port else parts.hostname
+
+
+def _is_name(host: str) -> bool:
+    """Whether `host` can be looked up at all: labels of a length that names have, or an address."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", host):
+        return all(map(_OCTET.fullmatch, host.split(".")))
+    return ":" in host or all(len(label) in range(1, 64) for label in host.removesuffix(".").split("."))
 
 
 def _is_here(url: str) -> bool:
@@ -197,8 +207,8 @@ def _read_some(response: Response) -> bytes:
 
 
 def _decode(body: bytes) -> object:
-    """JSON if it is that, else text."""
-    text = body.decode(errors="replace")
+    """JSON if it is that, else text; nothing if it is neither."""
+    text = "" if b"\0" in body else body.decode(errors="replace")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -206,6 +216,10 @@ def _decode(body: bytes) -> object:
 
 
 def _trouble(error: APIConnectionError, host: str) -> Failure:
+    import httpx2
+
+    if isinstance(error.__cause__, httpx2.ConnectTimeout):
+        return Failure(f"cannot reach {host}: no connection within {_CONNECT_TIMEOUT:g} s")
     return Failure(f"cannot reach {host}: {_reason(error.__cause__ or error)}")
 
 

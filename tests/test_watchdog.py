@@ -183,7 +183,7 @@ def test_what_came_before_a_deadline_is_given_out() -> None:
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_events_that_come_in_time_keep_it_going_however_they_are_cut(start: str, end: str) -> None:
-    event = f"data: {{}}{end}{end}".encode()
+    event = f"data: {{\"delta\":0}}{end}{end}".encode()
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(HEAD + start.encode())
@@ -402,7 +402,7 @@ import sys, threading, time
 from glm_agent.watchdog import Limits, watch
 
 def open():
-    yield b"data: {}\\n"
+    yield b'data: {"delta":0}\\n'
     time.sleep(60)
     print("written after the end")
 
