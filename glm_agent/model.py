@@ -15,8 +15,7 @@ from .shape import mapping, sequence, string
 from .sse import Fault, Item
 from .types import Assistant, CallDelta, Delta, Json, TextDelta, ThoughtDelta, ToolCall
 
-
-_PATCHED_AFTER = 5  # seconds from one completion to the one that is spliced into it, at least
+_SPLICED_AFTER = 5  # seconds from one completion to the one that is spliced into it, at least
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class _Draft:
     thought: list[str] | None = None
     part: str = ""
     has_details: bool = False
-    origin: _Origin = _Origin()
+    origin: _Origin = field(default_factory=_Origin)
     held: bool = False
     slots: list[_Slot] = field(default_factory=list[_Slot])
     by_index: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
@@ -148,7 +147,7 @@ def _begins_anew(draft: _Draft, chunk: Json) -> bool:
 
 
 def _is_younger(created: object, before: object) -> bool:
-    return isinstance(created, int) and isinstance(before, int) and created - before >= _PATCHED_AFTER
+    return isinstance(created, int) and isinstance(before, int) and created - before >= _SPLICED_AFTER
 
 
 def _thought(draft: _Draft, delta: Json) -> str | None:

@@ -183,7 +183,7 @@ def test_what_came_before_a_deadline_is_given_out() -> None:
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_events_that_come_in_time_keep_it_going_however_they_are_cut(start: str, end: str) -> None:
-    event = f"data: {{\"delta\":0}}{end}{end}".encode()
+    event = f'data: {{"delta":0}}{end}{end}'.encode()
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(HEAD + start.encode())
