@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from .shape import mapping, sequence, string
 from .sse import Fault, Item
@@ -36,25 +36,19 @@ class _Slot:
     arguments: list[str] = field(default_factory=list[str])
 
 
-class _Origin(NamedTuple):
-    """Which completion a chunk says it belongs to; "" and None if it does not say."""
-
-    id: str = ""
-    created: object = None
-
-
 @dataclass(slots=True)
 class _Draft:
     """`part` is where this host puts what it says, `has_details` whether its reasoning comes in details only.
 
-    `origin` is that of the last chunk that gave one; `held` says that two chunks in a row gave the same.
+    `id` and `created` are those of the chunk that brought the id, `held` says that another one had it too.
     """
 
     text: list[str] = field(default_factory=list[str])
     thought: list[str] | None = None
     part: str = ""
     has_details: bool = False
-    origin: _Origin = field(default_factory=_Origin)
+    id: object = None
+    created: object = None
     held: bool = False
     slots: list[_Slot] = field(default_factory=list[_Slot])
     by_index: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
@@ -71,7 +65,7 @@ def read_turn(items: Iterable[Item]) -> Generator[Delta, None, Turn]:
         if isinstance(item, dict):
             if _begins_anew(draft, item):
                 faults.append(Fault("splice", "another completion began before the end of this one"))
-                draft = _Draft(origin=draft.origin)
+                draft = _Draft(id=draft.id, created=draft.created)
             yield from _take(draft, item)
         elif isinstance(item, Fault):
             faults.append(item)
@@ -103,7 +97,8 @@ def _take(draft: _Draft, chunk: Json) -> Generator[Delta]:
 
 def _choice(chunk: Json) -> Json:
     """The one answer that was asked for: a host that gives several says so by an index above 0."""
-    for choice in map(mapping, sequence(chunk.get("choices"))):
+    for item in sequence(chunk.get("choices")):
+        choice = mapping(item)
         index = choice.get("index")
         if not isinstance(index, int) or index <= 0:
             return choice
@@ -112,17 +107,21 @@ def _choice(chunk: Json) -> Json:
 
 def _finish(choice: Json) -> str:
     """The finish_reason, "" for the words with which some hosts say that there is none yet."""
-    finish = string(choice.get("finish_reason")).strip().lower()
-    return "" if finish in ("null", "none") else finish
+    finish = choice.get("finish_reason")
+    if not isinstance(finish, str) or (word := finish.strip().lower()) in ("null", "none"):
+        return ""
+    return word
 
 
 def _delta(draft: _Draft, choice: Json) -> Json:
     """What the chunk adds: some hosts call it a message. Where both come, one repeats the other."""
-    for name in (draft.part,) if draft.part else ("delta", "message"):
-        if found := mapping(choice.get(name)):
-            draft.part = name
-            return found
-    return {}
+    if delta := mapping(choice.get(draft.part or "delta")):
+        draft.part = draft.part or "delta"
+        return delta
+    if draft.part or not (message := mapping(choice.get("message"))):
+        return {}
+    draft.part = "message"
+    return message
 
 
 def _begins_anew(draft: _Draft, chunk: Json) -> bool:
@@ -132,12 +131,14 @@ def _begins_anew(draft: _Draft, chunk: Json) -> bool:
     be another one where ids held until now, or be seconds younger; the chunk must have a role, as a first one
     has, and say something or at least end nothing; and something must have been said before it.
     """
-    before = draft.origin
-    here = _Origin(string(chunk.get("id")), chunk.get("created"))
-    if not here.id:
+    name = chunk.get("id")
+    if not name or name == draft.id:
+        draft.held = draft.held or bool(name)
         return False
-    held, draft.held, draft.origin = draft.held, here.id == before.id, here
-    if not before.id or draft.held or not (held or _is_younger(here.created, before.created)):
+    created = chunk.get("created")
+    changed = draft.id is not None and (draft.held or _is_younger(created, draft.created))
+    draft.id, draft.created, draft.held = name, created, False
+    if not changed:
         return False
     choice = _choice(chunk)
     delta = mapping(choice.get("delta"))

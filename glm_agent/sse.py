@@ -24,6 +24,8 @@ MAX_LINES = 2 << 20  # in one turn: what unpacks to millions of them costs minut
 
 _MAX_SPLICES = 8  # places tried in one broken line
 _MARK = b"\xef\xbb\xbf"
+_AGAIN = re.compile(rb"(?:data:[ \t]*)+")  # what some proxies write before what has it already
+_DONE = re.compile(rb'(?:data:[ \t]*)*"?\[DONE\]"?', re.IGNORECASE)
 _TITLE = re.compile(rb"<title[^>]{0,99}>([^<]{1,99})", re.IGNORECASE)
 _FINE = (None, 0, 200, "", "0", "200")  # codes that are no error's
 
@@ -55,16 +57,18 @@ Item = Json | Fault | Done
 def read(body: Iterable[bytes]) -> Iterator[Item]:
     """Chunk dicts and faults in order, then DONE if the stream said so; what follows `[DONE]` is not read."""
     event = _Event()
-    strays: list[bytes] = []  # lines without a field name, until it is known what they mean
+    strays = bytearray()  # lines of a body that has shown no event yet
     streaming = False
     for line in _lines(body):
         if isinstance(line, Fault):
             yield line
             return
         if line.startswith(b"data:"):
-            streaming = True
-            payload = _payload(line)
-            if _says_done(payload):
+            if not streaming:
+                streaming = True
+                yield from chain.from_iterable(map(_bare, strays.split(b"\n")))
+            payload = line[5:].strip(b" \t")
+            if len(payload) < 32 and _DONE.fullmatch(payload):
                 yield from event.end()
                 yield DONE
                 return
@@ -73,26 +77,13 @@ def read(body: Iterable[bytes]) -> Iterator[Item]:
             yield from event.end()
         elif line.startswith((b"event:", b":", b"id:", b"retry:")):
             event.name = line[6:].strip() if line.startswith(b"event:") else event.name
-        else:
-            strays.append(line)
-        if streaming and strays:
-            yield from chain.from_iterable(map(_bare, strays))
-            strays.clear()
+        elif streaming:
+            yield from _bare(line)
+        elif len(strays) <= MAX_EVENT:
+            strays += line + b"\n"
     yield from event.end()
     if not streaming:
-        yield _document(b"\n".join(strays))
-
-
-def _payload(line: bytes) -> bytes:
-    """What stands after `data:`, which some proxies write once more."""
-    payload = line[5:].strip(b" \t")
-    while payload.startswith(b"data:"):
-        payload = payload[5:].strip(b" \t")
-    return payload
-
-
-def _says_done(payload: bytes) -> bool:
-    return len(payload) <= len('"[DONE]"') and payload.strip(b'"').upper() == b"[DONE]"
+        yield _document(bytes(strays))
 
 
 class _Event:
@@ -110,6 +101,8 @@ class _Event:
         if (chunk := _parse(payload)) is not None:
             yield from self._flush()
             yield from self._classify(chunk)
+        elif again := _AGAIN.match(payload):
+            yield from self.take(payload[again.end() :])
         elif (chunk := _spliced(payload)) is not None:
             self._drop()
             yield Fault("splice", "a frame was cut and another completion began inside it")
@@ -144,7 +137,7 @@ class _Event:
 
     def _classify(self, chunk: Json) -> Iterator[Item]:
         error = chunk.get("error")
-        if not error and (self.name == b"error" or _is_refusal(chunk)):
+        if not error and (self.name == b"error" or ("choices" not in chunk and _is_refusal(chunk))):
             error = chunk
         if not error or chunk.get("choices"):
             yield chunk
@@ -164,10 +157,10 @@ def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
             yield Fault("bad_frame", f"the answer is larger than {MAX_BODY >> 20} MiB")
             return
         if b"\n" in data or b"\r" in data:
-            *lines, rest = _unify(b"".join(parts)).split(b"\n")
+            *lines, rest = _split(b"".join(parts))
             count += len(lines)
             if waiting <= MAX_EVENT or max(map(len, lines), default=0) <= MAX_EVENT:
-                yield from map(_unmark, lines)
+                yield from lines
                 waiting = len(rest)
             parts = [rest]
         if waiting > MAX_EVENT:
@@ -176,12 +169,18 @@ def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
         if count > MAX_LINES:
             yield Fault("bad_frame", f"the answer has more than {MAX_LINES} lines")
             return
-    *lines, rest = _unify(b"".join(parts)).split(b"\n")  # a CR that waited for its LF may be among them
-    yield from map(_unmark, (*lines, rest.rstrip(b"\r")))
+    *lines, rest = _split(b"".join(parts))  # a CR that waited for its LF may be among them
+    yield from lines
+    yield rest.rstrip(b"\r")
+
+
+def _split(text: bytes) -> list[bytes]:
+    """Lines without byte order marks: streams that were glued together have one in the middle."""
+    lines = _unify(text).split(b"\n")
+    return [_unmark(line) for line in lines] if _MARK in text else lines
 
 
 def _unmark(line: bytes) -> bytes:
-    """`line` without a byte order mark: streams that were glued together have one in the middle."""
     while line.startswith(_MARK):
         line = line[len(_MARK) :]
     return line
@@ -234,8 +233,8 @@ def _bare(line: bytes) -> Iterator[Item]:
 
 
 def _is_refusal(chunk: Json) -> bool:
-    """Whether a frame is an error without the wrapping: a code and a reason, and no part of an answer."""
-    if "choices" in chunk or not (chunk.get("message") or chunk.get("msg")):
+    """Whether a frame without choices is an error without the wrapping: a code and a reason."""
+    if not (chunk.get("message") or chunk.get("msg")):
         return False
     code = chunk.get("code")
     return chunk.get("object") == "error" or (isinstance(code, int | str) and code not in _FINE)
@@ -257,7 +256,7 @@ def _describe(body: bytes) -> str:
     if not text.startswith("<"):
         return f"the answer is no event stream: {text}" if text else "the answer is empty"
     title = _TITLE.search(body[:4096])
-    named = f": {title[1].decode(errors='replace').strip()}" if title else ""
+    named = f": {' '.join(title[1].decode(errors='replace').split())}" if title else ""
     return f"the answer is a web page, not an event stream (of a proxy or a login?){named}"
 
 

@@ -54,6 +54,10 @@ WHOLE = {
     + b"\n\n:\n\n"
     + B_LINE
     + b"\n\nevent: ping\n\ndata: [DONE]\n\n",
+    "other words for the end": A_LINE + b"\n\n" + B_LINE + b'\n\ndata: data:\t"[done]"\t\n\n',
+    "tabs": A_LINE.replace(b" ", b"\t", 1) + b"\n\n" + B_LINE + b"\t\n\ndata:\t[DONE]\n\n",
+    "data twice": b"data: " + A_LINE + b"\n\ndata:data:" + B_LINE + b"\n\ndata: data: [DONE]\n\n",
+    "marks in the middle": A_LINE + b"\n\n\xef\xbb\xbf\xef\xbb\xbf" + B_LINE + b"\n\ndata: [DONE]\n\n",
     "empty data": b"data:\n\n" + A_LINE + b"\n\ndata: \n\n" + B_LINE + b"\n\ndata: [DONE]\n\n",
     "lone scalars and lists": b"data: 42\n\n"
     + A_LINE
@@ -123,6 +127,34 @@ BROKEN: dict[str, tuple[bytes, list[Item]]] = {
     "HTML": (
         b"<html>\n<p>Log in",
         [Fault("no_stream", "the answer is a web page, not an event stream (of a proxy or a login?)")],
+    ),
+    "a titled page": (
+        b"\n<!doctype html><title>Sign\nin </title>",
+        [
+            Fault(
+                "no_stream", "the answer is a web page, not an event stream (of a proxy or a login?): Sign in"
+            )
+        ],
+    ),
+    "a frame without its head": (
+        A_LINE + b'\n\nta: {"choices":[]}\n\n' + B_LINE,
+        [A, Fault("bad_frame", "a frame has lost its beginning"), B],
+    ),
+    "a first frame without its head": (
+        b"\0" + A_LINE + b"\n\n" + B_LINE,
+        [Fault("bad_frame", "a frame has lost its beginning"), B],
+    ),
+    "an error before the first frame": (
+        b'{"error":{"code":"1305","message":"busy"}}\n' + B_LINE,
+        [Fault("error", "busy", EXPIRED), B],
+    ),
+    "a flat error frame": (
+        b'data: {"code":"1305","message":"busy"}\n\n' + B_LINE,
+        [Fault("error", "busy", EXPIRED), B],
+    ),
+    "a frame that is fine": (
+        b'data: {"code":200,"msg":"ok"}\n\n' + B_LINE,
+        [{"code": 200, "msg": "ok"}, B],
     ),
     "a scalar": (b"42", [Fault("no_stream", NOT_AN_ANSWER + "42")]),
     "only the end": (b"data: [DONE]\n\n", [DONE]),

@@ -136,6 +136,7 @@ DEADLINES: dict[str, tuple[Serve, Limits, float, str]] = {
     "comments only": (drip(b": hold on\n\n", size=11), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "empty lines only": (drip(b"\r\n"), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "empty events only": (drip(b"data:\n\ndata: \n\n"), LONG._replace(event=0.3), 0.3, NO_EVENT),
+    "pings only": (drip(b'data: {"type":"ping"}\n\n', size=24), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "a slow drip": (drip(b"data: " + b"x" * 999), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "a stall": (stall(HEAD + EVENT), LONG._replace(idle=0.2), 0.2, STALLED),
     "comments after an event": (

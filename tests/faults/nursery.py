@@ -49,6 +49,7 @@ class Nursery:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._hear()  # it has imported everything
 
     def close(self) -> None:
         self._process.communicate()
@@ -88,6 +89,7 @@ def _main() -> None:
     """Forks one process an order, and tells how it ended."""
     for name in ("openai", "openai.resources.chat", "glm_agent.cli", "glm_agent.commands.fix"):
         importlib.import_module(name)
+    _say({})
     for line in sys.stdin:
         order: Json = json.loads(line)
         if (pid := os.fork()) == 0:

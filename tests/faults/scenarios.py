@@ -369,6 +369,12 @@ def heavy() -> list[Scenario]:
             "has more than 2097152 lines",
             deadline=40.0,
         ),
+        mended(
+            "F39-bomb-of-lines",
+            encoded(gzip.compress((b"x" * 30 + b"\n") * (2 << 20), 1)),
+            "the answer is no event stream: xxx",
+            deadline=10.0,
+        ),
         mended("F40-frame", Play(many), "a frame is larger than 8 MiB"),
         mended("F40-line", Play(many[1:]), "a frame is larger than 8 MiB"),
         mended("F40-frames", Play([frames(chunk({"content": "x" * 2**20}))] * 70), "64 MiB", deadline=10.0),
