@@ -29,8 +29,10 @@ class Turn:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """A tool call while its fragments arrive."""
+    """A tool call while its fragments arrive; `has_index` is whether any of them had one."""
 
+    number: int
+    has_index: bool = False
     id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list[str])
@@ -52,6 +54,7 @@ class _Draft:
     held: bool = False
     slots: list[_Slot] = field(default_factory=list[_Slot])
     by_index: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
+    by_id: dict[str, _Slot] = field(default_factory=dict[str, _Slot])
     finish: str = ""
     usage: Json = field(default_factory=dict[str, Any])
 
@@ -194,15 +197,25 @@ def _is_half(character: str) -> bool:
 
 
 def _take_fragment(draft: _Draft, fragment: Json) -> CallDelta:
-    function = mapping(fragment.get("function"))
+    function = mapping(fragment.get("function")) or fragment
     call_id, name = string(fragment.get("id")), string(function.get("name"))
     arguments = _arguments(function.get("arguments"))
-    slot = _slot(draft, fragment.get("index"), call_id, name, arguments)
-    slot.id = slot.id or call_id
+    slot = _slot(draft, _index(fragment.get("index")), call_id, name, arguments)
+    if call_id and not slot.id:
+        slot.id = call_id
+        draft.by_id.setdefault(call_id, slot)
     slot.name = slot.name or name
     if arguments:
         slot.arguments.append(arguments)
-    return CallDelta(draft.slots.index(slot), name, arguments)
+    return CallDelta(slot.number, name, arguments)
+
+
+def _index(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) else None
 
 
 def _arguments(value: object) -> str:
@@ -215,32 +228,33 @@ def _arguments(value: object) -> str:
         return ""
 
 
-def _slot(draft: _Draft, index: object, call_id: str, name: str, arguments: str) -> _Slot:
+def _slot(draft: _Draft, index: int | None, call_id: str, name: str, arguments: str) -> _Slot:
     """The call a fragment belongs to, a new one if need be."""
     slot = _find(draft, index, call_id, name)
     if slot and name and not call_id and _is_another(slot, name, arguments):
         slot = None
     if slot is None:
-        slot = _Slot()
+        slot = _Slot(len(draft.slots))
         draft.slots.append(slot)
-    if isinstance(index, int):
+    if index is not None:
         draft.by_index[index] = slot
+        slot.has_index = True
     return slot
 
 
-def _find(draft: _Draft, index: object, call_id: str, name: str) -> _Slot | None:
+def _find(draft: _Draft, index: int | None, call_id: str, name: str) -> _Slot | None:
     """By index, else by id, else the last one; another id, or a name at a new index, is a new call."""
-    here = draft.by_index.get(index) if isinstance(index, int) else None
+    here = None if index is None else draft.by_index.get(index)
     if here and (not call_id or not here.id or here.id == call_id):
         return here
-    known = next((slot for slot in draft.slots if slot.id == call_id), None) if call_id else None
-    if known and (here or not name or not isinstance(index, int)):
+    known = draft.by_id.get(call_id) if call_id else None
+    if known and (here or not name or index is None):
         return known
     if here or not draft.slots:
         return None
     last = draft.slots[-1]
-    if isinstance(index, int):  # which the call's first fragment may have lacked
-        return None if name or call_id or last in draft.by_index.values() else last
+    if index is not None:  # which the call's first fragment may have lacked
+        return None if name or call_id or last.has_index else last
     return None if call_id and (last.id or name) else last  # else the id comes late, or not at all
 
 

@@ -22,9 +22,11 @@ MAX_EVENT = 8 << 20  # bytes in one frame
 MAX_BODY = 64 << 20  # bytes in one turn
 MAX_LINES = 2 << 20  # in one turn: what unpacks to millions of them costs minutes
 
+_MAX_GLUED = 64  # frames in one line
 _MAX_SPLICES = 8  # places tried in one broken line
+_JSON = json.JSONDecoder(strict=False)  # some hosts do not escape what is inside a string
 _MARK = b"\xef\xbb\xbf"
-_AGAIN = re.compile(rb"(?:data:[ \t]*)+")  # what some proxies write before what has it already
+_BETWEEN = re.compile(r'\s*(?:data:\s*)*(?:"?\[DONE\]"?\s*\Z)?')  # frames of one line
 _DONE = re.compile(rb'(?:data:[ \t]*)*"?\[DONE\]"?', re.IGNORECASE)
 _TITLE = re.compile(rb"<title[^>]{0,99}>([^<]{1,99})", re.IGNORECASE)
 _FINE = (None, 0, 200, "", "0", "200")  # codes that are no error's
@@ -65,10 +67,10 @@ def read(body: Iterable[bytes]) -> Iterator[Item]:
             return
         if line.startswith(b"data:"):
             if not streaming:
-                streaming = True
-                yield from chain.from_iterable(map(_bare, strays.split(b"\n")))
+                yield from chain.from_iterable(map(_bare, bytes(strays).split(b"\n")))
+            streaming = True
             payload = line[5:].strip(b" \t")
-            if len(payload) < 32 and _DONE.fullmatch(payload):
+            if _DONE.fullmatch(payload):
                 yield from event.end()
                 yield DONE
                 return
@@ -76,11 +78,11 @@ def read(body: Iterable[bytes]) -> Iterator[Item]:
         elif not line:
             yield from event.end()
         elif line.startswith((b"event:", b":", b"id:", b"retry:")):
-            event.name = line[6:].strip() if line.startswith(b"event:") else event.name
+            event.note(line)
         elif streaming:
             yield from _bare(line)
-        elif len(strays) <= MAX_EVENT:
-            strays += line + b"\n"
+        else:
+            strays += line[: max(0, MAX_EVENT - len(strays))] + b"\n"
     yield from event.end()
     if not streaming:
         yield _document(bytes(strays))
@@ -101,8 +103,9 @@ class _Event:
         if (chunk := _parse(payload)) is not None:
             yield from self._flush()
             yield from self._classify(chunk)
-        elif again := _AGAIN.match(payload):
-            yield from self.take(payload[again.end() :])
+        elif chunks := _several(payload):
+            yield from self._flush()
+            yield from chain.from_iterable(map(self._classify, chunks))
         elif (chunk := _spliced(payload)) is not None:
             self._drop()
             yield Fault("splice", "a frame was cut and another completion began inside it")
@@ -112,6 +115,11 @@ class _Event:
             self.size += len(payload)
             if self.size > MAX_EVENT:
                 yield self._drop()
+
+    def note(self, line: bytes) -> None:
+        """A line of another field, of which only the name matters."""
+        if line.startswith(b"event:"):
+            self.name = line[6:].strip()
 
     def end(self) -> Iterator[Item]:
         """A blank line or the end of the body: what is held is whole now, or never will be."""
@@ -198,15 +206,37 @@ def _unify(text: bytes) -> bytes:
 def _parse(payload: bytes) -> Json | None:
     """`payload` if it is one JSON object."""
     try:
-        value: object = json.loads(payload.decode())
+        value: object = _JSON.decode(payload.decode())
     except (ValueError, RecursionError):
         return None
     return cast("Json", value) if isinstance(value, dict) else None
 
 
+def _several(payload: bytes) -> list[Json]:
+    """The chunks of a line that is nothing but whole ones, with `data:` once more before them or without."""
+    try:
+        text = payload.decode()
+        place = _after(text, 0)
+        chunks: list[Json] = []
+        while place < len(text) and len(chunks) <= _MAX_GLUED:
+            value, place = _JSON.raw_decode(text, place)
+            if not isinstance(value, dict):
+                return []
+            chunks.append(cast("Json", value))
+            place = _after(text, place)
+    except (ValueError, RecursionError):
+        return []
+    return chunks if len(chunks) <= _MAX_GLUED else []
+
+
+def _after(text: str, place: int) -> int:
+    found = _BETWEEN.match(text, place)
+    return found.end() if found else place
+
+
 def _is_json(payload: bytes) -> bool:
     try:
-        json.loads(payload.decode())
+        _JSON.decode(payload.decode())
     except (ValueError, RecursionError):
         return False
     return True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import cast
 
 import pytest
@@ -377,6 +378,19 @@ CALLS: dict[str, tuple[list[Json], list[tuple[str, str, str]]]] = {
         ],
         [("a", "add", '"{\\"x\\":1}"'), ("b", "mul", "{}{}")],
     ),
+    "an index of another type": (
+        [
+            {"index": "0", "id": "a", "function": {"name": "add"}},
+            {"index": 1.0, "id": "b", "function": {"name": "mul"}},
+            {"index": "0", "function": {"arguments": '{"x":1}'}},
+            {"index": 1.0, "function": {"arguments": '{"y":2}'}},
+        ],
+        [A, B],
+    ),
+    "no function around it": (
+        [{"index": 0, "id": "a", "name": "add", "arguments": '{"x"'}, {"index": 0, "arguments": ":1}"}],
+        [A],
+    ),
     "fields of the wrong type": (
         [{"index": 0, "id": 7, "function": {"name": ["x"], "arguments": 5}}, {"index": 1, "function": None}],
         [("", "", "5")],
@@ -449,6 +463,15 @@ def test_no_json_value_raises_anywhere(top: Json, delta: object, inner: object, 
         {"choices": [{"delta": {"tool_calls": [delta, {"index": inner, "id": deep, "function": delta}]}}]},
         {"choices": [{"delta": {"tool_calls": [{"index": delta, "id": inner, "function": function}]}}]},
     )
+
+
+def test_many_calls_cost_linear_time() -> None:
+    def cost(count: int) -> float:
+        started = time.process_time()
+        assert len(made(*(fragment(number, f"c{number}", name="x") for number in range(count)))) == count
+        return time.process_time() - started
+
+    assert cost(8000) < 30 * cost(1000)  # 64 times as much if each one looked at all the others
 
 
 def test_deep_arguments_do_not_raise() -> None:
