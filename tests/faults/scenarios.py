@@ -120,9 +120,10 @@ STATUSES = [
     ends("F8-413", status(413), 55, "no longer fits the model's window"),
     ends("F8-1261", status(400, {"code": "1261"}), 55, "no longer fits the model's window"),
     ends("F7-418", status(418), 1, "the provider refused the request as it stands"),
-    ends("F7-422", status(422), 1, "the provider refused the request as it stands"),
-    ends("x-should-retry", status(400, None, ("x-should-retry", "true")), 1, "HTTP 400"),
-    *(mended(f"F15-{code}", status(code), "no") for code in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
+    ends("F7-422", status(422), 1, "the provider refused the request as it stands", slow=True),
+    ends("x-should-retry", status(400, None, ("x-should-retry", "true")), 1, "HTTP 400", slow=True),
+    *(mended(f"F15-{code}", status(code), "no") for code in (408, 429, 500)),
+    *(mended(f"F15-{code}", status(code), "no", slow=True) for code in (409, 425, 502, 503, 504, 529)),
     Scenario("F15-500-twice", (status(500), status(500), GOOD), requests=3, says="no"),
     mended("F9-seconds", status(429, None, ("Retry-After", "1")), "no", delay=(1, 1)),
     mended("F10-milliseconds", status(429, None, ("Retry-After-Ms", "300")), "no", delay=(0.3, 0.3)),
@@ -140,17 +141,25 @@ STATUSES = [
     mended("F9-garbage", status(429, None, ("Retry-After", "soon")), "no", delay=(1, 5)),
     ends("F11-3600", status(429, None, ("Retry-After", "3600")), 75, "asks to wait 3600 s"),
     ends("F12-429-for-ever", status(429), 75, "(HTTP 429, 8 tries)", 8),
-    *(ends(f"F16-{code}-for-ever", status(code), 75, f"(HTTP {code}, 8 tries)", 8) for code in (503, 529)),
+    ends("F16-503-for-ever", status(503), 75, "(HTTP 503, 8 tries)", 8),
     *(
         ends(f"F16-{code}-for-ever", status(code), 75, f"(HTTP {code}, 8 tries)", 8, slow=True)
-        for code in (502, 504)
+        for code in (502, 504, 529)
     ),
     ends("F13-1113", status(429, {"code": "1113"}), 41, "recharge the account"),
     mended("F14-1302", status(429, {"code": "1302"}), "no", delay=(1, 3)),
     mended("F14-1305", status(429, {"code": "1305"}), "no", delay=(15, 30)),
     ends("F41-307", Play(status=307, headers=(("Location", "/v1/elsewhere"),)), 1, "redirects elsewhere"),
-    ends("F41-302", Play(status=302, headers=(("Location", "http://["),)), 1, "redirects elsewhere"),
-    ends("F41-loop", Play(status=308, headers=(("Location", "/v1/chat/completions"),)), 1, "redirects"),
+    ends(
+        "F41-302", Play(status=302, headers=(("Location", "http://["),)), 1, "redirects elsewhere", slow=True
+    ),
+    ends(
+        "F41-loop",
+        Play(status=308, headers=(("Location", "/v1/chat/completions"),)),
+        1,
+        "redirects",
+        slow=True,
+    ),
     ends("F41-nowhere", Play(status=302), 1, "the host answered with status 302"),
     ends("a-refusal-that-is-cut", status(429, {"code": "1113"})._replace(end="cut"), 41, "recharge"),
     ends(
