@@ -37,7 +37,8 @@ _FLAWS = {  # by finish_reason
     "sensitive": _FILTERED,
     "content_filter": _FILTERED,
 }
-_WHOLE = {"stop", "tool_calls", "function_call", "eos", "eos_token", "end_turn", "stop_sequence", "tool_use"}
+_CALLING = {"tool_calls", "function_call", "tool_use"}
+_WHOLE = {"stop", "eos", "eos_token", "end_turn", "stop_sequence"} | _CALLING
 
 Step = Delta | Retrying | Discarded | Notice
 Each = TypeVar("Each")
@@ -311,8 +312,8 @@ def _emptiness(message: Assistant) -> str | None:
     """Why a turn with a good finish_reason does not count all the same."""
     if message.calls:
         return None
-    if message.finish == "tool_calls":
-        return "finish_reason is tool_calls, but no call came"
+    if message.finish in _CALLING:
+        return f"finish_reason is {message.finish}, but no call came"
     if message.text.strip():
         return None
     return "the reply is empty but for reasoning" if message.thought else "the reply is empty"

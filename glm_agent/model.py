@@ -15,6 +15,8 @@ from .shape import mapping, sequence, string
 from .sse import Fault, Item
 from .types import Assistant, CallDelta, Delta, Json, TextDelta, ThoughtDelta, ToolCall
 
+_SPLICED_AFTER = 5  # seconds from one completion to the one that is spliced into it, at least
+
 
 @dataclass(slots=True)
 class Turn:
@@ -27,8 +29,10 @@ class Turn:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """A tool call while its fragments arrive."""
+    """A tool call while its fragments arrive; `has_index` is whether any of them had one."""
 
+    number: int
+    has_index: bool = False
     id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list[str])
@@ -36,10 +40,21 @@ class _Slot:
 
 @dataclass(slots=True)
 class _Draft:
+    """`part` is where this host puts what it says, `has_details` whether its reasoning comes in details only.
+
+    `id` and `created` are those of the chunk that brought the id, `held` says that another one had it too.
+    """
+
     text: list[str] = field(default_factory=list[str])
     thought: list[str] | None = None
+    part: str = ""
+    has_details: bool = False
+    id: object = None
+    created: object = None
+    held: bool = False
     slots: list[_Slot] = field(default_factory=list[_Slot])
     by_index: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
+    by_id: dict[str, _Slot] = field(default_factory=dict[str, _Slot])
     finish: str = ""
     usage: Json = field(default_factory=dict[str, Any])
 
@@ -51,6 +66,9 @@ def read_turn(items: Iterable[Item]) -> Generator[Delta, None, Turn]:
     done = False
     for item in items:
         if isinstance(item, dict):
+            if _begins_anew(draft, item):
+                faults.append(Fault("splice", "another completion began before the end of this one"))
+                draft = _Draft(id=draft.id, created=draft.created)
             yield from _take(draft, item)
         elif isinstance(item, Fault):
             faults.append(item)
@@ -63,32 +81,100 @@ def read_turn(items: Iterable[Item]) -> Generator[Delta, None, Turn]:
 def _take(draft: _Draft, chunk: Json) -> Generator[Delta]:
     if usage := chunk.get("usage"):
         draft.usage = mapping(usage) or draft.usage
-    choices = sequence(chunk.get("choices"))
-    choice = mapping(choices[0]) if choices else {}
-    if finish := string(choice.get("finish_reason")):
+    choice = _choice(chunk)
+    if finish := _finish(choice):
         draft.finish = finish
-    delta = mapping(choice.get("delta"))
-    if (thought := _thought(delta)) is not None:
+    delta = _delta(draft, choice)
+    if (thought := _thought(draft, delta)) is not None:
         draft.thought = draft.thought or []
         if thought and (shown := _append(draft.thought, thought)):
             yield ThoughtDelta(shown)
-    if (content := _text(delta.get("content"))) and (shown := _append(draft.text, content)):
+    content, calls = _text(delta.get("content")), _calls(delta)
+    if calls or content.strip():
+        draft.finish = finish  # some hosts finish each call: what goes on after that is not whole yet
+    if content and (shown := _append(draft.text, content)):
         yield TextDelta(shown)
-    if calls := sequence(delta.get("tool_calls")):
-        draft.finish = finish  # some hosts finish each call: one that goes on after that is not whole yet
-        for fragment in calls:
-            yield _take_fragment(draft, mapping(fragment))
+    for fragment in calls:
+        yield _take_fragment(draft, mapping(fragment))
 
 
-def _thought(delta: Json) -> str | None:
-    """Reasoning under either of its names; a host that sends both says the same twice."""
+def _choice(chunk: Json) -> Json:
+    """The one answer that was asked for: a host that gives several says so by an index above 0."""
+    for item in sequence(chunk.get("choices")):
+        choice = mapping(item)
+        index = choice.get("index")
+        if not isinstance(index, int) or index <= 0:
+            return choice
+    return {}
+
+
+def _finish(choice: Json) -> str:
+    """The finish_reason, "" for the words with which some hosts say that there is none yet."""
+    finish = choice.get("finish_reason")
+    if not isinstance(finish, str) or (word := finish.strip().lower()) in ("null", "none"):
+        return ""
+    return word
+
+
+def _delta(draft: _Draft, choice: Json) -> Json:
+    """What the chunk adds: some hosts call it a message. Where both come, one repeats the other."""
+    if delta := mapping(choice.get(draft.part or "delta")):
+        draft.part = draft.part or "delta"
+        return delta
+    if draft.part or not (message := mapping(choice.get("message"))):
+        return {}
+    draft.part = "message"
+    return message
+
+
+def _begins_anew(draft: _Draft, chunk: Json) -> bool:
+    """Whether `chunk` is the first one of another completion, spliced in between two frames.
+
+    Ids alone say little: hosts leave them out, change them once, or give each chunk its own. So the id must
+    be another one where ids held until now, or be seconds younger; the chunk must have a role, as a first one
+    has, and say something or at least end nothing; and something must have been said before it.
+    """
+    name = chunk.get("id")
+    if not name or name == draft.id:
+        draft.held = draft.held or bool(name)
+        return False
+    created = chunk.get("created")
+    changed = draft.id is not None and (draft.held or _is_younger(created, draft.created))
+    draft.id, draft.created, draft.held = name, created, False
+    if not changed:
+        return False
+    choice = _choice(chunk)
+    delta = mapping(choice.get("delta"))
+    says = any(delta.get(name) for name in ("content", "reasoning_content", "reasoning", "tool_calls"))
+    starts = bool(delta.get("role")) and (says or not (_finish(choice) or chunk.get("usage")))
+    return starts and bool("".join(draft.text).strip() or draft.thought or draft.slots)
+
+
+def _is_younger(created: object, before: object) -> bool:
+    return isinstance(created, int) and isinstance(before, int) and created - before >= _SPLICED_AFTER
+
+
+def _thought(draft: _Draft, delta: Json) -> str | None:
+    """Reasoning under either of its names; what comes under several says the same several times."""
     found = None
     for name in ("reasoning_content", "reasoning"):
         if isinstance(value := delta.get(name), str):
             found = found or value
-    if found is None and (details := sequence(delta.get("reasoning_details"))):
-        return "".join(string(mapping(detail).get("text")) for detail in details)
-    return found
+    details = sequence(delta.get("reasoning_details"))
+    if not details or (not draft.has_details and (found or draft.thought)):
+        return found
+    draft.has_details = True
+    return "".join(string(mapping(detail).get("text")) for detail in details)
+
+
+def _calls(delta: Json) -> list[object]:
+    """Fragments of calls; one call is no list with some hosts, and with old ones a function_call."""
+    calls: object = delta.get("tool_calls")
+    if isinstance(calls, dict):
+        return [calls]
+    if not calls and (function := mapping(delta.get("function_call"))):
+        return [{"function": function}]
+    return sequence(calls)
 
 
 def _text(content: object) -> str:
@@ -111,15 +197,25 @@ def _is_half(character: str) -> bool:
 
 
 def _take_fragment(draft: _Draft, fragment: Json) -> CallDelta:
-    function = mapping(fragment.get("function"))
+    function = mapping(fragment.get("function")) or fragment
     call_id, name = string(fragment.get("id")), string(function.get("name"))
     arguments = _arguments(function.get("arguments"))
-    slot = _slot(draft, fragment.get("index"), call_id, name, arguments)
-    slot.id = slot.id or call_id
+    slot = _slot(draft, _index(fragment.get("index")), call_id, name, arguments)
+    if call_id and not slot.id:
+        slot.id = call_id
+        draft.by_id.setdefault(call_id, slot)
     slot.name = slot.name or name
     if arguments:
         slot.arguments.append(arguments)
-    return CallDelta(draft.slots.index(slot), name, arguments)
+    return CallDelta(slot.number, name, arguments)
+
+
+def _index(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) else None
 
 
 def _arguments(value: object) -> str:
@@ -132,32 +228,33 @@ def _arguments(value: object) -> str:
         return ""
 
 
-def _slot(draft: _Draft, index: object, call_id: str, name: str, arguments: str) -> _Slot:
+def _slot(draft: _Draft, index: int | None, call_id: str, name: str, arguments: str) -> _Slot:
     """The call a fragment belongs to, a new one if need be."""
     slot = _find(draft, index, call_id, name)
     if slot and name and not call_id and _is_another(slot, name, arguments):
         slot = None
     if slot is None:
-        slot = _Slot()
+        slot = _Slot(len(draft.slots))
         draft.slots.append(slot)
-    if isinstance(index, int):
+    if index is not None:
         draft.by_index[index] = slot
+        slot.has_index = True
     return slot
 
 
-def _find(draft: _Draft, index: object, call_id: str, name: str) -> _Slot | None:
+def _find(draft: _Draft, index: int | None, call_id: str, name: str) -> _Slot | None:
     """By index, else by id, else the last one; another id, or a name at a new index, is a new call."""
-    here = draft.by_index.get(index) if isinstance(index, int) else None
+    here = None if index is None else draft.by_index.get(index)
     if here and (not call_id or not here.id or here.id == call_id):
         return here
-    known = next((slot for slot in draft.slots if slot.id == call_id), None) if call_id else None
-    if known and (here or not name or not isinstance(index, int)):
+    known = draft.by_id.get(call_id) if call_id else None
+    if known and (here or not name or index is None):
         return known
     if here or not draft.slots:
         return None
     last = draft.slots[-1]
-    if isinstance(index, int):  # which the call's first fragment may have lacked
-        return None if name or call_id or last in draft.by_index.values() else last
+    if index is not None:  # which the call's first fragment may have lacked
+        return None if name or call_id or last.has_index else last
     return None if call_id and (last.id or name) else last  # else the id comes late, or not at all
 
 

@@ -9,8 +9,10 @@ argument.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal, cast
 
 from .shape import mapping, sequence
@@ -18,8 +20,16 @@ from .types import Json
 
 MAX_EVENT = 8 << 20  # bytes in one frame
 MAX_BODY = 64 << 20  # bytes in one turn
+MAX_LINES = 2 << 20  # in one turn: what unpacks to millions of them costs minutes
 
+_MAX_GLUED = 64  # frames in one line
 _MAX_SPLICES = 8  # places tried in one broken line
+_JSON = json.JSONDecoder(strict=False)  # some hosts do not escape what is inside a string
+_MARK = b"\xef\xbb\xbf"
+_BETWEEN = re.compile(r'\s*(?:data:\s*)*(?:"?\[DONE\]"?\s*\Z)?')  # frames of one line
+_DONE = re.compile(rb'(?:data:[ \t]*)*"?\[DONE\]"?', re.IGNORECASE)
+_TITLE = re.compile(rb"<title[^>]{0,99}>([^<]{1,99})", re.IGNORECASE)
+_FINE = (None, 0, 200, "", "0", "200")  # codes that are no error's
 
 
 @dataclass(slots=True)
@@ -49,16 +59,18 @@ Item = Json | Fault | Done
 def read(body: Iterable[bytes]) -> Iterator[Item]:
     """Chunk dicts and faults in order, then DONE if the stream said so; what follows `[DONE]` is not read."""
     event = _Event()
-    strays: list[bytes] = []  # lines of a body that has shown no event yet
+    strays = bytearray()  # lines of a body that has shown no event yet
     streaming = False
     for line in _lines(body):
         if isinstance(line, Fault):
             yield line
             return
         if line.startswith(b"data:"):
+            if not streaming:
+                yield from chain.from_iterable(map(_bare, bytes(strays).split(b"\n")))
             streaming = True
-            payload = line[5:].strip(b" ")
-            if payload == b"[DONE]":
+            payload = line[5:].strip(b" \t")
+            if _DONE.fullmatch(payload):
                 yield from event.end()
                 yield DONE
                 return
@@ -66,14 +78,14 @@ def read(body: Iterable[bytes]) -> Iterator[Item]:
         elif not line:
             yield from event.end()
         elif line.startswith((b"event:", b":", b"id:", b"retry:")):
-            event.name = line[6:].strip() if line.startswith(b"event:") else event.name
+            event.note(line)
         elif streaming:
             yield from _bare(line)
         else:
-            strays.append(line)
+            strays += line[: max(0, MAX_EVENT - len(strays))] + b"\n"
     yield from event.end()
     if not streaming:
-        yield _document(b"\n".join(strays))
+        yield _document(bytes(strays))
 
 
 class _Event:
@@ -91,6 +103,9 @@ class _Event:
         if (chunk := _parse(payload)) is not None:
             yield from self._flush()
             yield from self._classify(chunk)
+        elif chunks := _several(payload):
+            yield from self._flush()
+            yield from chain.from_iterable(map(self._classify, chunks))
         elif (chunk := _spliced(payload)) is not None:
             self._drop()
             yield Fault("splice", "a frame was cut and another completion began inside it")
@@ -100,6 +115,11 @@ class _Event:
             self.size += len(payload)
             if self.size > MAX_EVENT:
                 yield self._drop()
+
+    def note(self, line: bytes) -> None:
+        """A line of another field, of which only the name matters."""
+        if line.startswith(b"event:"):
+            self.name = line[6:].strip()
 
     def end(self) -> Iterator[Item]:
         """A blank line or the end of the body: what is held is whole now, or never will be."""
@@ -125,7 +145,7 @@ class _Event:
 
     def _classify(self, chunk: Json) -> Iterator[Item]:
         error = chunk.get("error")
-        if not error and self.name == b"error":
+        if not error and (self.name == b"error" or ("choices" not in chunk and _is_refusal(chunk))):
             error = chunk
         if not error or chunk.get("choices"):
             yield chunk
@@ -136,8 +156,7 @@ class _Event:
 def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
     """Lines without their ends (LF, CRLF or CR) and without a byte order mark; a fault if one has no end."""
     parts: list[bytes] = []  # the line under way, joined only when its end has come
-    waiting = total = 0
-    first = True
+    waiting = total = count = 0
     for data in body:
         parts.append(data)
         waiting += len(data)
@@ -146,10 +165,8 @@ def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
             yield Fault("bad_frame", f"the answer is larger than {MAX_BODY >> 20} MiB")
             return
         if b"\n" in data or b"\r" in data:
-            *lines, rest = _unify(b"".join(parts)).split(b"\n")
-            if first and lines:
-                lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-                first = False
+            *lines, rest = _split(b"".join(parts))
+            count += len(lines)
             if waiting <= MAX_EVENT or max(map(len, lines), default=0) <= MAX_EVENT:
                 yield from lines
                 waiting = len(rest)
@@ -157,11 +174,24 @@ def _lines(body: Iterable[bytes]) -> Iterator[bytes | Fault]:
         if waiting > MAX_EVENT:
             yield Fault("bad_frame", f"a frame is larger than {MAX_EVENT >> 20} MiB")
             return
-    *lines, rest = _unify(b"".join(parts)).split(b"\n")  # a CR that waited for its LF may be among them
-    last = [*lines, rest.rstrip(b"\r")]
-    if first:
-        last[0] = last[0].removeprefix(b"\xef\xbb\xbf")
-    yield from last
+        if count > MAX_LINES:
+            yield Fault("bad_frame", f"the answer has more than {MAX_LINES} lines")
+            return
+    *lines, rest = _split(b"".join(parts))  # a CR that waited for its LF may be among them
+    yield from lines
+    yield rest.rstrip(b"\r")
+
+
+def _split(text: bytes) -> list[bytes]:
+    """Lines without byte order marks: streams that were glued together have one in the middle."""
+    lines = _unify(text).split(b"\n")
+    return [_unmark(line) for line in lines] if _MARK in text else lines
+
+
+def _unmark(line: bytes) -> bytes:
+    while line.startswith(_MARK):
+        line = line[len(_MARK) :]
+    return line
 
 
 def _unify(text: bytes) -> bytes:
@@ -176,15 +206,37 @@ def _unify(text: bytes) -> bytes:
 def _parse(payload: bytes) -> Json | None:
     """`payload` if it is one JSON object."""
     try:
-        value: object = json.loads(payload.decode())
+        value: object = _JSON.decode(payload.decode())
     except (ValueError, RecursionError):
         return None
     return cast("Json", value) if isinstance(value, dict) else None
 
 
+def _several(payload: bytes) -> list[Json]:
+    """The chunks of a line that is nothing but whole ones, with `data:` once more before them or without."""
+    try:
+        text = payload.decode()
+        place = _after(text, 0)
+        chunks: list[Json] = []
+        while place < len(text) and len(chunks) <= _MAX_GLUED:
+            value, place = _JSON.raw_decode(text, place)
+            if not isinstance(value, dict):
+                return []
+            chunks.append(cast("Json", value))
+            place = _after(text, place)
+    except (ValueError, RecursionError):
+        return []
+    return chunks if len(chunks) <= _MAX_GLUED else []
+
+
+def _after(text: str, place: int) -> int:
+    found = _BETWEEN.match(text, place)
+    return found.end() if found else place
+
+
 def _is_json(payload: bytes) -> bool:
     try:
-        json.loads(payload.decode())
+        _JSON.decode(payload.decode())
     except (ValueError, RecursionError):
         return False
     return True
@@ -203,23 +255,39 @@ def _spliced(payload: bytes) -> Json | None:
 
 
 def _bare(line: bytes) -> Iterator[Item]:
-    """A line without a field name inside a stream means nothing, unless it is an error object."""
+    """A line without a field name inside a stream means nothing, unless it is an error or a frame's rest."""
     if line.startswith(b"{") and (found := _parse(line)) is not None and (error := found.get("error")):
         yield _error(error)
+    elif b'"choices"' in line:
+        yield Fault("bad_frame", "a frame has lost its beginning")
+
+
+def _is_refusal(chunk: Json) -> bool:
+    """Whether a frame without choices is an error without the wrapping: a code and a reason."""
+    if not (chunk.get("message") or chunk.get("msg")):
+        return False
+    code = chunk.get("code")
+    return chunk.get("object") == "error" or (isinstance(code, int | str) and code not in _FINE)
 
 
 def _document(body: bytes) -> Item:
     """A body that is no event stream: a whole completion as one chunk, or a fault."""
     document = _parse(body)
     if document is None:
-        detail = body[:200].decode(errors="replace").strip()
-        return Fault(
-            "no_stream", f"the answer is no event stream: {detail}" if detail else "the answer is empty"
-        )
+        return Fault("no_stream", _describe(body))
     choices = [mapping(choice) for choice in sequence(document.get("choices"))]
     if not choices:
         return _error(document.get("error") or document)
     return {**document, "choices": [{**choice, "delta": choice.get("message")} for choice in choices]}
+
+
+def _describe(body: bytes) -> str:
+    text = body[:200].decode(errors="replace").strip()
+    if not text.startswith("<"):
+        return f"the answer is no event stream: {text}" if text else "the answer is empty"
+    title = _TITLE.search(body[:4096])
+    named = f": {' '.join(title[1].decode(errors='replace').split())}" if title else ""
+    return f"the answer is a web page, not an event stream (of a proxy or a login?){named}"
 
 
 def _error(error: object) -> Fault:

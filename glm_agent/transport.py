@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -23,10 +24,13 @@ from .types import Json
 
 if TYPE_CHECKING:
     from httpx2 import Request, Response
-    from openai import APIConnectionError, APIStatusError, OpenAI
+    from openai import APIConnectionError, OpenAI
 
+_OCTET = re.compile("25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]")
 _PLAIN = re.compile(r"[!-~]+")  # what a URL is made of
 _ROUTE = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)|SSLKEYLOGFILE")
+_REFUSAL_SIZE = 64 << 10  # bytes of a refusal, decoded
+_REFUSAL_TIMEOUT = 3.0  # seconds for them
 
 
 class Transport:
@@ -47,6 +51,7 @@ class Transport:
         self.host = check_base_url(base_url)
         self._base_url = base_url
         self.key = key
+        self.headers: Mapping[str, str] = {}  # of the last answer
         self._headers = headers
         self._timeouts = connect, silence
         self._client: OpenAI | None = None
@@ -74,7 +79,7 @@ class Transport:
         gc.enable()
         connect, silence = self._timeouts
         timeout = openai.Timeout(silence, connect=connect)
-        hooks: Json = {"request": [_say_less]}
+        hooks: Json = {"request": [_say_less], "response": [self._check]}
         trusts = not _is_here(self._base_url)  # the environment's proxies know no way to this machine
         try:
             client = openai.DefaultHttpxClient(
@@ -92,6 +97,15 @@ class Transport:
             http_client=client,
         )
 
+    def _check(self, response: Response) -> None:
+        """Raises Failure for a refusal: the SDK would read all of its body, however much that is."""
+        self.headers, status = response.headers, response.status_code
+        if status < 300:
+            return
+        if status < 400 and "location" in response.headers:
+            raise Failure(f"{self.host} redirects elsewhere, which is refused", status)
+        raise refusal(status, _decode(_read_some(response)), response.headers)
+
 
 class Exchange:
     """One request: the call posts it and returns once the answer begins, the iteration reads its bytes.
@@ -106,7 +120,6 @@ class Exchange:
         self._anonymous = anonymous
         self._response: Response | None = None
         self._socket: socket.socket | None = None
-        self.headers: Mapping[str, str] = {}  # of the answer, once it begins
 
     def __call__(self) -> Exchange:
         client = self._client()
@@ -122,13 +135,9 @@ class Exchange:
                 stream=True,
                 stream_cls=openai.Stream[Any],
             )
-        except openai.APIStatusError as error:
-            self.headers = error.response.headers
-            raise _refusal(error, self._host) from error
         except openai.APIConnectionError as error:
             raise _trouble(error, self._host) from error
         self._response = cast("Response", answer)  # with cast_to=Response, that is what it is
-        self.headers = self._response.headers
         self._socket = self._response.extensions["network_stream"].get_extra_info("socket")
         return self
 
@@ -166,11 +175,20 @@ def check_base_url(url: str) -> str:
         port = parts.port
     except ValueError as error:
         raise UsageError(f"--base-url {url!r}: {error}") from error
+    if not _is_name(parts.hostname or ""):
+        raise UsageError(f"--base-url {url!r}: there can be no such host")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--base-url {url!r} is not a URL like https://host/v1")
     if parts.username or parts.password or parts.query or parts.fragment or not _PLAIN.fullmatch(url):
         raise UsageError("--base-url must be scheme, host and path only; the key goes into GLM_AGENT_API_KEY")
     return f"{parts.hostname}:{port}" if port else parts.hostname
+
+
+def _is_name(host: str) -> bool:
+    """Whether `host` can be looked up at all: labels of a length that names have, or an address."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", host):
+        return all(map(_OCTET.fullmatch, host.split(".")))
+    return ":" in host or all(len(label) in range(1, 64) for label in host.removesuffix(".").split("."))
 
 
 def _is_here(url: str) -> bool:
@@ -185,13 +203,36 @@ def _say_less(request: Request) -> None:
         del request.headers[name]
 
 
-def _refusal(error: APIStatusError, host: str) -> Failure:
-    if 300 <= error.status_code < 400:
-        return Failure(f"{host} redirects elsewhere, which is refused", error.status_code)
-    return refusal(error.status_code, error.body, error.response.headers)
+def _read_some(response: Response) -> bytes:
+    """The beginning of a refusal's body: as much as there is of it soon."""
+    import httpx2
+
+    response.request.extensions["timeout"]["read"] = _REFUSAL_TIMEOUT
+    data = bytearray()
+    end = time.monotonic() + _REFUSAL_TIMEOUT
+    with suppress(httpx2.HTTPError, httpx2.StreamError):  # the status says enough
+        for piece in response.iter_bytes():
+            data += piece
+            if len(data) >= _REFUSAL_SIZE or time.monotonic() > end:
+                break
+    return bytes(data[:_REFUSAL_SIZE])
+
+
+def _decode(body: bytes) -> object:
+    """JSON if it is that, else text; nothing if it is neither."""
+    text = "" if b"\0" in body else body.decode(errors="replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _trouble(error: APIConnectionError, host: str) -> Failure:
+    import httpx2
+
+    if isinstance(error.__cause__, httpx2.ConnectTimeout):
+        seconds = error.request.extensions["timeout"]["connect"]
+        return Failure(f"cannot reach {host}: no connection within {seconds:g} s")
     return Failure(f"cannot reach {host}: {_reason(error.__cause__ or error)}")
 
 

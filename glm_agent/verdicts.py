@@ -125,7 +125,12 @@ _TOOLS_REFUSED = re.compile(
 )
 _BY_TEXT: tuple[tuple[str, set[int | None], Row], ...] = (
     (r"certificate.verify.failed|certificate has expired|hostname mismatch", {None}, _TRUST),
-    (r"connection refused|name or service not known|name resolution|nodename nor servname", {None}, _NOBODY),
+    (
+        r"connection refused|no connection within|name or service not known|name resolution"
+        r"|nodename nor servname",
+        {None},
+        _NOBODY,
+    ),
     (r"wrong.version.number|record layer failure|unknown protocol", {None}, _NO_TLS),
     (
         r"maximum context length|exceeds? (the )?(available |model'?s )?(max(imum)? )?context"

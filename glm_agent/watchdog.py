@@ -1,7 +1,8 @@
 """Deadlines of our own for one answer, whatever the connection does or fails to do.
 
 An HTTP library's read timeout is per read: a byte now and then, or a comment, holds it open for ever. Here a
-thread reads, and the caller waits no longer than it means to; what counts as life is a whole `data:` event.
+thread reads, and the caller waits no longer than it means to; what counts as life is a whole `data:` event
+that says something of the answer.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ _ROOM = 1 << 20  # bytes that may wait to be taken
 _TICK = 0.2  # seconds between looks at cancel
 _LINGER = 0.1  # seconds for the end of an answer that has said `[DONE]`
 _TOTALS = 2  # answers that were not whole in all their time: it is too long to be spent eight times
-_OVERLAP = 64  # bytes of a line that decide what it is
+_OVERLAP = 64  # bytes before a piece that are looked at with it
+_BEGINNING = 2048  # bytes of a line that decide what it is
 
-_EVENT = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|[\r\n])data:[ \t]*+[^\s][^\r\n]*+[\r\n]")
+_LIFE = rb'(?:delta|message|msg|finish_reason|usage|error|prompt_progress)"[ \t]*+:'
+_EVENT = re.compile(  # a whole frame that says something, as a ping does not
+    rb'(?:^(?:\xef\xbb\xbf)?|[\r\n])data:[^\r\n"]*+(?:"(?!' + _LIFE + rb')[^\r\n"]*+)*+"'
+    rb"" + _LIFE + rb"[^\r\n]*+[\r\n]"
+)
 _FINISH = re.compile(
-    rb'"finish_reason"\s*:\s*"(\w+)"'
+    rb'"finish_reason"\s*:\s*"(?!(?i:null|none)")(\w+)"'
 )  # never inside a JSON string: its quotes have backslashes
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 
@@ -200,7 +206,7 @@ class _Vigil:
             self._event = time.monotonic()
             self._has_event = True
         start = max(text.rfind(b"\n"), text.rfind(b"\r"))
-        self._line = text[max(start, 0) :][:_OVERLAP]
+        self._line = text[max(start, 0) :][:_BEGINNING]
         text = self._tail + data
         if found := _FINISH.search(text):
             self._finish = found[1]

@@ -54,6 +54,12 @@ WHOLE = {
     + b"\n\n:\n\n"
     + B_LINE
     + b"\n\nevent: ping\n\ndata: [DONE]\n\n",
+    "other words for the end": A_LINE + b"\n\n" + B_LINE + b'\n\ndata: data:\t"[done]"\t\n\n',
+    "tabs": A_LINE.replace(b" ", b"\t", 1) + b"\n\n" + B_LINE + b"\t\n\ndata:\t[DONE]\n\n",
+    "data twice": b"data: " + A_LINE + b"\n\ndata:data:" + B_LINE + b"\n\ndata: data: [DONE]\n\n",
+    "marks in the middle": A_LINE + b"\n\n\xef\xbb\xbf\xef\xbb\xbf" + B_LINE + b"\n\ndata: [DONE]\n\n",
+    "no line end between frames": A_LINE + B_LINE + b"data: [DONE]\n\ndata: [DONE]",
+    "nothing between frames": A_LINE + b" " + B_LINE[6:] + b"[DONE]\n\ndata: [DONE]",
     "empty data": b"data:\n\n" + A_LINE + b"\n\ndata: \n\n" + B_LINE + b"\n\ndata: [DONE]\n\n",
     "lone scalars and lists": b"data: 42\n\n"
     + A_LINE
@@ -115,12 +121,45 @@ NOT_AN_ANSWER = "the answer is no event stream: "
 EXPIRED = {"code": "1305", "message": "busy"}
 SPLICE = Fault("splice", "a frame was cut and another completion began inside it")
 
+A_AND_A_HALF = bad((A_LINE[6:] + B_LINE[6:-1])[:200].decode())
+
 BROKEN: dict[str, tuple[bytes, list[Item]]] = {
     "empty": (b"", [Fault("no_stream", "the answer is empty")]),
     "blank": (b"\r\n\n", [Fault("no_stream", "the answer is empty")]),
     "only a mark": (b"\xef\xbb\xbf", [Fault("no_stream", "the answer is empty")]),
     "comments only": (b": one\n\n: two\n\n", [Fault("no_stream", "the answer is empty")]),
-    "HTML": (b"<html>\n<p>Log in", [Fault("no_stream", NOT_AN_ANSWER + "<html>\n<p>Log in")]),
+    "HTML": (
+        b"<html>\n<p>Log in",
+        [Fault("no_stream", "the answer is a web page, not an event stream (of a proxy or a login?)")],
+    ),
+    "a titled page": (
+        b"\n<!doctype html><title>Sign\nin </title>",
+        [
+            Fault(
+                "no_stream", "the answer is a web page, not an event stream (of a proxy or a login?): Sign in"
+            )
+        ],
+    ),
+    "a frame without its head": (
+        A_LINE + b'\n\nta: {"choices":[]}\n\n' + B_LINE,
+        [A, Fault("bad_frame", "a frame has lost its beginning"), B],
+    ),
+    "a first frame without its head": (
+        b"\0" + A_LINE + b"\n\n" + B_LINE,
+        [Fault("bad_frame", "a frame has lost its beginning"), B],
+    ),
+    "an error before the first frame": (
+        b'{"error":{"code":"1305","message":"busy"}}\n' + B_LINE,
+        [Fault("error", "busy", EXPIRED), B],
+    ),
+    "a flat error frame": (
+        b'data: {"code":"1305","message":"busy"}\n\n' + B_LINE,
+        [Fault("error", "busy", EXPIRED), B],
+    ),
+    "a frame that is fine": (
+        b'data: {"code":200,"msg":"ok"}\n\n' + B_LINE,
+        [{"code": 200, "msg": "ok"}, B],
+    ),
     "a scalar": (b"42", [Fault("no_stream", NOT_AN_ANSWER + "42")]),
     "only the end": (b"data: [DONE]\n\n", [DONE]),
     "a cut last line": (A_LINE + b'\n\ndata: {"choi', [A, bad('{"choi')]),
@@ -129,6 +168,9 @@ BROKEN: dict[str, tuple[bytes, list[Item]]] = {
     "no UTF-8": (b'data: {"a":"\xff"}\n\n' + B_LINE, [bad('{"a":"\ufffd"}'), B]),
     "a cut line that speaks of data": (b'data: {"a":"data: {}\n\n' + B_LINE, [bad('{"a":"data: {}'), B]),
     "too deep": (b"data: " + b"[" * 200_000 + b"\n\n", [bad("[" * 200)]),
+    "glued frames of which one is cut": (A_LINE + B_LINE[6:-1] + b"\n", [A_AND_A_HALF]),
+    "too many glued frames": (b"data: " + b"{}" * 200, [bad("{}" * 100)]),
+    "what is not escaped": (b'data: {"a":"\t\x01"}\ndata: {"a":"\ndata: "}', [{"a": "\t\1"}, {"a": "\n"}]),
     "a spliced frame": (b'data: {"id":"1","choices":[{"del' + B_LINE + b"\n\n", [SPLICE, B]),
     "a splice in text": (b'data: {"choices":[{"delta":{"content":"\\"data: {' + B_LINE, [SPLICE, B]),
     "an error frame": (

@@ -94,6 +94,30 @@ def test_split_anywhere_it_says_the_same(path: Path, data: st.DataObject) -> Non
     assert decode(pieces) == decode([body])
 
 
+LINES = sorted({line for path in RECORDINGS for line in path.read_bytes().splitlines() if len(line) < 999})
+ODD = [
+    b"",
+    b"data:",
+    b": wait",
+    b"event: error",
+    b"data: [DONE",
+    b'data: {"choices"',
+    b'"x"}',
+    b"\xef\xbb\xbf",
+]
+ENDS = [b"\n", b"\n\n", b"\r\n", b"\r", b""]
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_lines_of_all_hosts_in_any_order_say_the_same_split_anywhere(data: st.DataObject) -> None:
+    line = st.tuples(st.sampled_from([*LINES, *ODD]), st.sampled_from(ENDS))
+    body = b"".join(part for pair in data.draw(st.lists(line, max_size=8)) for part in pair)
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=6))
+    pieces = [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)])]
+    assert decode(pieces) == decode([body])
+
+
 @pytest.mark.parametrize("path", [path for path in RECORDINGS if path.suffix == ".sse"], ids=number)
 def test_with_other_line_ends_it_says_the_same(path: Path) -> None:
     body = path.read_bytes()

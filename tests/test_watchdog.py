@@ -136,6 +136,7 @@ DEADLINES: dict[str, tuple[Serve, Limits, float, str]] = {
     "comments only": (drip(b": hold on\n\n", size=11), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "empty lines only": (drip(b"\r\n"), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "empty events only": (drip(b"data:\n\ndata: \n\n"), LONG._replace(event=0.3), 0.3, NO_EVENT),
+    "pings only": (drip(b'data: {"type":"ping"}\n\n', size=24), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "a slow drip": (drip(b"data: " + b"x" * 999), LONG._replace(event=0.3), 0.3, NO_EVENT),
     "a stall": (stall(HEAD + EVENT), LONG._replace(idle=0.2), 0.2, STALLED),
     "comments after an event": (
@@ -183,7 +184,7 @@ def test_what_came_before_a_deadline_is_given_out() -> None:
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_events_that_come_in_time_keep_it_going_however_they_are_cut(start: str, end: str) -> None:
-    event = f"data: {{}}{end}{end}".encode()
+    event = f'data: {{"delta":0}}{end}{end}'.encode()
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(HEAD + start.encode())
@@ -402,7 +403,7 @@ import sys, threading, time
 from glm_agent.watchdog import Limits, watch
 
 def open():
-    yield b"data: {}\\n"
+    yield b'data: {"delta":0}\\n'
     time.sleep(60)
     print("written after the end")
 

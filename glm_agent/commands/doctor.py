@@ -175,7 +175,7 @@ def _put(transport: Transport, body: Json, seconds: float, headers: dict[str, st
     except Failure as error:
         return Answer(failure=error)
     finally:
-        headers.update(exchange.headers)
+        headers.update(transport.headers)
 
 
 def _by_headers(headers: Mapping[str, str]) -> Iterator[Check]:

@@ -36,9 +36,9 @@ def describe(facts: Facts, provider: Provider, host: str) -> list[Check]:
 def bill(facts: Facts, price: Price | None) -> str:
     """What the interview cost, in one line."""
     spent = facts.total
-    given = spent.get("input_tokens", 0) + spent.get("cache_read_input_tokens", 0)
+    given = spent["input_tokens"] + spent["cache_read_input_tokens"]
     least = "" if facts.usage == "unasked" else "at least "
-    said = f"{facts.requests} requests, {least}{given} tokens in, {spent.get('output_tokens', 0)} out"
+    said = f"{facts.requests} requests, {least}{given} tokens in, {spent['output_tokens']} out"
     if not given:
         return f"{facts.requests} requests; the host reports no usage, so what they cost is not known"
     return f"{said}, {f'${cost(spent, price):.4f}' if price else 'at a price that is not known here'}"

@@ -79,7 +79,7 @@ class Facts:
     echo_field: str = ""
     json_mode: Literal["", "obeyed", "ignored", "refused"] = ""
     max_field: str = "max_tokens"
-    total: Json = field(default_factory=dict[str, object])  # usage of all questions, normalised
+    total: Json = field(default_factory=lambda: usage.normalise({}))  # usage of all questions
 
 
 Asking = Generator[Json, Answer, Answer]
