@@ -286,7 +286,7 @@ def test_what_an_endpoint_does_becomes_checks_and_a_row(glm: Run, name: str) -> 
         assert row(ran) == {"base_url": host.url, "default_model": "lab-1", **expected}
     checks = found(ran)
     assert {part: checks[part]["found"] for part in said} == said
-    assert ran.code == (1 if name == "no tools" else 0)
+    assert ran.code == (2 if name == "no tools" else 0)
 
 
 def test_a_known_host_keeps_what_its_row_says_of_the_rest(glm: Run) -> None:
@@ -435,7 +435,7 @@ def test_a_home_that_is_none_is_a_check_too(glm: Run, monkeypatch: pytest.Monkey
 def test_text_shows_the_row_and_the_next_steps(glm: Run) -> None:
     with Host(NO_TOOLS) as host:
         ran = glm("doctor", "--live", "-m", "lab-1", *to(host.url))
-    assert (ran.code, ran.err) == (1, "")
+    assert (ran.code, ran.err) == (2, "")
     assert "\nfail  tools       refused: this model does not support tools\n" in ran.out
     assert "  -> choose a model, or a way of serving it, that calls tools" in ran.out
     assert f'\n[providers.mine]\nbase_url = "{host.url}"\n' in ran.out

@@ -108,7 +108,7 @@ def test_usage_is_asked_for_once_it_is_known_how() -> None:
     ("body", "says"),
     [
         (b"", "the answer is empty"),
-        (b"<html>Log in</html>", "the answer is no event stream: <html>Log in</html>"),
+        (b"<html>Log in</html>", "the answer is a web page, not an event stream (of a proxy or a login?)"),
         (b'data: {"error": {"code": "1302", "message": "busy"}}\n\n', "busy"),
         (b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n', "the stream ended without a finish_reason"),
         (b'data: {"choices": [null, 3], "usage": 7}\n\n', "the stream ended without a finish_reason"),
