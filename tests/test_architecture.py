@@ -25,11 +25,11 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 # A module imports from lower rows, and in its own row from the left only.
 RANKS = (
     ("glm_agent", "errors", "outcome", "types"),
-    ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
+    ("gitrules", "shape", "text", "paths", "truncate", "redact", "usage", "settings"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
     ("retry", "watchdog", "structured", "policy", "patching"),
     ("process",),
-    ("git", "repository", "writing", "workspace", "sandbox", "config"),
+    ("gitdir", "git", "repository", "writing", "workspace", "sandbox", "config"),
     ("transport", "slots", "replay", "render"),
     ("snapshot", "journal", "instructions"),
     ("client", "tools", "verify"),
