@@ -28,8 +28,11 @@ class Places(NamedTuple):
 
 
 def find_root(start: Path) -> Path | None:
-    """The nearest directory at or above `start` that holds `.git`, found without asking git."""
-    return next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), None)
+    """The nearest directory at or above `start` with a `.git`. Raises RepositoryError inside of that."""
+    root = next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), None)
+    if root and start.relative_to(root).parts[:1] == (".git",):
+        raise RepositoryError(f"{root / '.git'} is git's own; run in {root}")
+    return root
 
 
 def locate(root: Path) -> Places:
