@@ -78,6 +78,7 @@ OVERRIDES = (
 # Programs that a section with a name of its own may choose, and what makes it choose none.
 _DRIVERS: dict[tuple[str, str], str] = {
     **{("filter", key): "" for key in ("clean", "smudge", "process")},
+    ("filter", "required"): "false",
     **{("diff", key): "" for key in ("textconv", "command")},
     ("merge", "driver"): "false",
     **{("trailer", key): "true" for key in ("cmd", "command")},

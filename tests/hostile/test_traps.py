@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import threading
 import time
 from functools import cache
 from pathlib import Path
@@ -15,8 +18,12 @@ from running import DONE, READ, Ran, Run, environment, git, to
 from traps import HANGS, LATE_HANGS, TRAPS, Place, Trap, new_repository
 
 from glm_agent import git as door
+from glm_agent.errors import ToolError
 from glm_agent.replay import Server
+from glm_agent.tools.search import tool as search_tool
+from glm_agent.tools.spill import Spill
 from glm_agent.types import Json
+from glm_agent.workspace import Workspace
 
 
 def search(**arguments: str) -> Json:
@@ -311,3 +318,35 @@ def test_what_git_waits_for_is_found(
     place = spring(trap, place, monkeypatch)
     assert hangs(trap, place)
     require_refused(trap, place, glm, seconds=5)
+
+
+def test_a_search_that_git_waits_in_is_ended_and_says_why(place: Place) -> None:
+    """A command of the model's may have made what was not there at the start."""
+    tool = search_tool(Workspace(place.repo), Spill(place.outside))
+    os.mkfifo(place.repo / "sub/.gitattributes")
+    began = time.monotonic()
+    with pytest.raises(ToolError, match=r"search cannot end: sub/\.gitattributes is not a regular file"):
+        tool.run({"pattern": "two", "path": ".", "glob": "", "max": 10}, threading.Event())
+    assert time.monotonic() - began < 3
+    (place.repo / "sub/.gitattributes").unlink()
+    found = tool.run({"pattern": "two", "path": ".", "glob": "", "max": 10}, threading.Event())
+    assert found.content == "sub/more.txt:1: two"
+
+
+@pytest.mark.slow
+def test_it_can_be_called_by_a_hook_of_git(place: Place) -> None:
+    """A hook has GIT_DIR and GIT_INDEX_FILE in its environment, relative to the work tree."""
+    hook = place.repo / ".git/hooks/pre-commit"
+    with Server([*LOOK, CHANGE, DONE], strict=True) as server:
+        program = f"'{sys.executable}' -m glm_agent fix 'Add.' --json --no-stdin"
+        hook.write_text(f"#!/bin/sh\ncd sub && {program} {' '.join(to(server.url))} > ../.git/said 2>&1\n")
+        hook.chmod(0o755)
+        git(place.repo, "commit", "--quiet", "-m", "second", "--", "data.txt")
+    said = (place.repo / ".git/said").read_text()
+    result = json.loads(said.split("\n")[-2])
+    assert (result["exit_code"], [change["path"] for change in result["changes"]]) == (
+        0,
+        ["calc.py", "sub/new.txt"],
+    )
+    assert re.search(r"GIT_INDEX_FILE[A-Z_, ]* in the environment: ignored", said)
+    assert git(place.repo, "status", "--porcelain") == " M calc.py\n?? sub/new.txt\n"
