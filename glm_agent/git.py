@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -91,9 +91,9 @@ def stamp(root: Path) -> tuple[int, ...]:
     return tuple(found)
 
 
-def obstacle(root: Path) -> Path | None:
+def obstacle(root: Path, give_up: Callable[[], bool] = lambda: False) -> Path | None:
     """What git would wait for for ever: somewhere in the tree, in git's folders, or a file to be included."""
-    if (found := gitdir.obstacle(root)) or find_root(root) != root:
+    if (found := gitdir.obstacle(root, give_up)) or find_root(root) != root:
         return found
     places = gitdir.locate(root)
     todo = [places.common / "config", places.folder / "config.worktree"]
@@ -198,7 +198,7 @@ def _watch(
     if ended.wait(min(timeout, _PATIENCE)):
         return
     try:
-        place = obstacle(root)
+        place = obstacle(root, ended.is_set)
         said = f"{place} is not a regular file, and git waits for it; remove it" if place else ""
     except RepositoryError as error:
         said = str(error)

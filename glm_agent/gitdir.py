@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,12 +54,12 @@ def locate(root: Path) -> Places:
     return found
 
 
-def obstacle(root: Path) -> Path | None:
+def obstacle(root: Path, give_up: Callable[[], bool] = lambda: False) -> Path | None:
     """What git would wait for when it opens it, somewhere in the tree at `root` or in git's own folders."""
     todo = [(root, False)]
     if os.path.lexists(root / ".git"):
         todo += [(folder, True) for folder in dict.fromkeys(_places(root))]
-    while todo:
+    while todo and not give_up():
         folder, is_gits = todo.pop()
         try:
             entries = list(os.scandir(folder))
@@ -115,16 +116,23 @@ def _led_away(root: Path, mark: Path) -> Places:
 def _shared(folder: Path, mark: Path) -> Path | None:
     """The repository of the linked work tree whose `.git` is `mark`, if both say so."""
     back, common = _line(folder / "gitdir"), _line(folder / "commondir")
+    if not (back and common):
+        return None
     place = _real(folder / common)
-    is_linked = (
-        back and common and _real(folder / back) == _real(mark) and folder.parent == place / "worktrees"
-    )
+    is_linked = _real(folder / back) == _real(mark) and _real(folder).parent == place / "worktrees"
     return place if is_linked else None
 
 
 def _is_submodule(root: Path, folder: Path) -> bool:
-    around = find_root(root.parent)
-    return around is not None and folder.is_relative_to(_real(_places(around).folder / "modules"))
+    """Whether `folder` is where the repository around `root`, if any, keeps its submodules."""
+    for around in root.parents:
+        mark = around / ".git"
+        if mark.is_dir() and not mark.is_symlink():
+            return folder.is_relative_to(_real(mark / "modules"))
+        own = around / _line(mark).removeprefix("gitdir: ")
+        if mark.is_file() and _shared(own, mark):  # a linked work tree; else a submodule itself
+            return folder.is_relative_to(_real(own / "modules"))
+    return False
 
 
 def _require_file(path: Path) -> None:

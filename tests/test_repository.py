@@ -148,6 +148,32 @@ def test_a_submodule_is_a_repository(root: Path, tmp_path: Path) -> None:
     assert found == (around / ".git/modules/in/sub", around / ".git/modules/in/sub")
 
 
+@pytest.mark.slow
+def test_a_submodule_of_a_submodule_is_a_repository(root: Path, tmp_path: Path) -> None:
+    for name in ("middle", "around"):
+        git(tmp_path, "init", "-q", name)
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add")
+    git(tmp_path / "middle", *add, str(root), "inner")
+    git(tmp_path / "middle", "commit", "-qm", "inner")
+    git(tmp_path / "around", *add, str(tmp_path / "middle"), "middle")
+    git(tmp_path / "around", "commit", "-qm", "middle")
+    linked = tmp_path / "linked"
+    git(tmp_path / "around", "worktree", "add", "-q", str(linked))
+    for place in (tmp_path / "around", linked):
+        git(place, "-c", "protocol.file.allow=always", "submodule", "-q", "update", "--init", "--recursive")
+        repository.require_repository(place / "middle" / "inner")
+
+
+def test_git_files_without_end_lead_nowhere(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(500):
+        (folder / ".git").write_text("gitdir: .\n")
+        folder /= "a"
+        folder.mkdir()
+    with pytest.raises(RepositoryError, match="does not know this work tree"):
+        repository.require_repository(folder.parent)
+
+
 def test_a_git_file_must_lead_to_where_it_is_known(root: Path, tmp_path: Path) -> None:
     linked = tmp_path / "linked"
     git(root, "worktree", "add", "-q", str(linked))
