@@ -73,8 +73,10 @@ def test_of_any_configuration_nothing_is_run_or_it_is_refused(root: Path, pieces
     (root / ".git/config").write_text("".join(pieces), "utf-8")
     with suppress(RepositoryError):
         listed = git.run(root, "config", "--includes", "--list", "-z").split(b"\0")[:-1]
-        last = dict(entry.decode("utf-8", "surrogateescape").partition("\n")[::2] for entry in listed)
-        assert {name: last.get(name) for name, _ in gitrules.harmless(last)} == dict(gitrules.harmless(last))
+        entries = [entry.decode("utf-8", "surrogateescape").partition("\n") for entry in listed]
+        last = {name: value for name, _, value in entries}
+        wanted = dict(gitrules.harmless(last))
+        assert {name: last.get(name) for name in wanted} == wanted
 
 
 def test_what_chooses_no_program_is_left_alone() -> None:
