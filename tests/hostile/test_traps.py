@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from running import DONE, READ, Ran, Run, environment, git, to
-from traps import HANGS, LATE_HANGS, TRAPS, Place, Trap, new_repository
+from traps import HANGS, LATE_HANGS, LOCAL, TRAPS, Place, Trap, new_repository
 
 from glm_agent import git as door
 from glm_agent.errors import ToolError
@@ -149,7 +149,10 @@ def named(traps: tuple[Trap, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("trap", traps, ids=lambda trap: trap.name)
 
 
-@named(TRAPS)
+@pytest.mark.parametrize(
+    "trap",
+    [pytest.param(trap, id=trap.name, marks=() if trap in LOCAL else pytest.mark.slow) for trap in TRAPS],
+)
 def test_plain_git_falls_into_it(trap: Trap, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place = spring(trap, place, monkeypatch)
     plain(trap, place)

@@ -227,8 +227,8 @@ def _variables(name: str) -> dict[str, str]:
 
 _ADD_P = "echo q | script -qec 'git add -p' /dev/null"
 
-TRAPS = (
-    # programs that looking at the state runs
+# Programs that run when somebody looks at the state, or changes it.
+LOCAL = (
     Trap("fsmonitor", settings(core__fsmonitor="PAYLOAD")),
     Trap("hooks", _hooks, "git commit --allow-empty -m x"),
     Trap("hooks-path", _hooks_path, "git commit --allow-empty -m x"),
@@ -248,7 +248,7 @@ TRAPS = (
     Trap("textconv", driver("diff", "textconv"), "git diff"),
     Trap("diff-command", driver("diff", "command"), "git diff"),
     Trap("textconv-with-equals", driver("diff", "textconv", "x=y"), "git diff"),
-    # where the settings come from
+    # … and where their settings come from
     Trap("include", in_file("evil-1.cfg", ("include.path", "../evil-1.cfg"))),
     Trap("include-if-gitdir", in_file("evil-2.cfg", ("includeIf.gitdir:/**.path", "../evil-2.cfg"))),
     Trap("include-if-branch", in_file("evil-3.cfg", ("includeIf.onbranch:m*.path", "../evil-3.cfg"))),
@@ -264,7 +264,9 @@ TRAPS = (
     Trap("submodule", _submodule),
     Trap("embedded", _embedded),
     Trap("embedded-untracked", _untracked_inner, "git -C untracked status"),
-    # programs for signatures, the network, and people
+)
+# Programs for signatures, the network, and people.
+REMOTE = (
     Trap("show-signature", _signed, "git log"),
     Trap("sign", settings(gpg__program="PAYLOAD", commit__gpgSign="true"), "git commit --allow-empty -m x"),
     Trap(
@@ -306,7 +308,9 @@ TRAPS = (
         "git commit --allow-empty -m x",
         since=(2, 54),
     ),
-    # of the environment
+)
+# What the environment of the caller chooses.
+AROUND = (
     *(
         Trap(name, settings(), fires, env=env, alone=True)
         for name, fires, env in (
@@ -320,6 +324,8 @@ TRAPS = (
         )
     ),
 )
+
+TRAPS = (*LOCAL, *REMOTE, *AROUND)
 
 
 def _fifo(name: str) -> Build:
