@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -171,44 +170,34 @@ def _done(root: Path, words: list[str], env: Mapping[str, str], stdin: bytes, ti
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,
+            process_group=0,
         )
     except OSError as error:
         raise RepositoryError(f"git cannot be started: {error.strerror}") from error
-    ended, why = threading.Event(), list[str]()
-    watch = threading.Thread(target=_watch, args=(root, process, timeout, ended, why), daemon=True)
     with process:
         try:
-            watch.start()
-            stdout, stderr = process.communicate(stdin)  # without a timeout: that would sleep after the end
+            stdout, stderr = _talk(root, process, stdin, timeout)
+        except subprocess.TimeoutExpired as error:
+            said = shlex.join(words[-4:])
+            raise GitError(f"git did not answer within {timeout:.0f} s: {said}", -1) from error
         finally:
-            ended.set()
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    if why:
-        raise GitError(why[0] or f"git did not answer within {timeout:.0f} s: {shlex.join(words[-4:])}", -1)
     return _Done(process.returncode, stdout, stderr)
 
 
-def _watch(
-    root: Path, git: subprocess.Popen[bytes], timeout: float, ended: threading.Event, why: list[str]
-) -> None:
-    """Ends a git that waits for what is no file, has come to a standstill or takes too long; says why."""
+def _talk(root: Path, git: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
+    """What git says. Raises TimeoutExpired also if it has come to a standstill."""
     end = time.monotonic() + timeout
-    if ended.wait(min(timeout, _PATIENCE)):
-        return
-    try:
-        place = obstacle(root, ended.is_set)
-        said = f"{place} is not a regular file, and git waits for it; remove it" if place else ""
-    except RepositoryError as error:
-        said = str(error)
+    with suppress(subprocess.TimeoutExpired):
+        return git.communicate(stdin, min(timeout, _PATIENCE))
+    if place := obstacle(root, lambda: git.poll() is not None):
+        raise GitError(f"{place} is not a regular file, and git waits for it; remove it", -1)
     used = math.nan
-    while not said and (left := end - time.monotonic()) > 0 and used != (used := _processor_time(git.pid)):
-        if ended.wait(min(left, _STILL)):
-            return
-    if not ended.is_set():
-        why.append(said)
-        os.killpg(git.pid, signal.SIGKILL)
+    while (left := end - time.monotonic()) > 0 and used != (used := _processor_time(git.pid)):
+        with suppress(subprocess.TimeoutExpired):
+            return git.communicate(timeout=min(left, _STILL))
+    raise subprocess.TimeoutExpired(git.args, timeout)
 
 
 def _processor_time(pid: int) -> float:

@@ -190,7 +190,7 @@ def test_a_driver_whose_name_is_too_long_for_an_environment_is_refused(repo: Pat
 
 @pytest.mark.slow
 def test_the_door_costs_at_most_two_milliseconds_a_call(repo: Path) -> None:
-    """Medians of interleaved calls, so that what else the machine does counts on both sides."""
+    """Lower quartiles of interleaved calls: what else the machine does is none of our costs."""
     binary = git.argv(repo)[0]
     words = [binary, "-C", str(repo), "rev-parse", "HEAD"]
     plain, door, scan = list[float](), list[float](), list[float]()
@@ -199,7 +199,7 @@ def test_the_door_costs_at_most_two_milliseconds_a_call(repo: Path) -> None:
         door.append(_milliseconds(lambda: git.run(repo, "rev-parse", "HEAD")))
         os.utime(repo / ".git/config")
         scan.append(_milliseconds(lambda: git.environment(repo)))
-    costs = [statistics.median(times) for times in (plain, door, scan)]
+    costs = [statistics.quantiles(times)[0] for times in (plain, door, scan)]
     sys.stdout.write("plain {:.2f} ms, through the door {:.2f} ms, a scan {:.2f} ms\n".format(*costs))
     assert max(costs[1] - costs[0], costs[2] - costs[0]) <= 2, costs
 
