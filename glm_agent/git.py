@@ -1,79 +1,31 @@
-"""The one door to git: nothing that the repository or the environment configures may choose a program to run.
-
-Overrides and environment follow a measurement of 41 traps (hooks, fsmonitor, filters, pagers, drivers …).
-"""
+"""The one door to git: it runs nothing that the repository or the environment chose, and never hangs."""
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+from . import gitdir, gitrules
 from .errors import RepositoryError
+from .gitdir import find_root
 
-_TIMEOUT = 20.0  # seconds; a FIFO in place of a configuration file would hang git for ever
+_TIMEOUT = 15.0  # seconds
+_SCAN = 5.0  # seconds for reading the configuration
+_PATIENCE = 1.0  # seconds until we look whether git waits for what is no file
+_STILL = 10.0  # seconds in which a git that works uses some of the processor
+_MOST_DRIVERS = 4000  # settings that are overridden one by one
 
-_ENVIRONMENT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_PAGER": "cat",
-    "GIT_EDITOR": "false",
-    "GIT_SEQUENCE_EDITOR": "false",
-    "GIT_ASKPASS": "false",
-    "SSH_ASKPASS": "false",
-    "GIT_ALLOW_PROTOCOL": "https",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "LC_ALL": "C.UTF-8",
-}
-
-_OVERRIDES = (
-    "core.fsmonitor=false",
-    f"core.hooksPath={os.devnull}",
-    "core.pager=cat",
-    "core.editor=false",
-    "core.askPass=",
-    "core.sshCommand=false",
-    "core.gitProxy=",
-    "core.alternateRefsCommand=true",
-    f"core.attributesFile={os.devnull}",
-    "core.quotePath=false",
-    "core.protectNTFS=true",
-    "core.protectHFS=true",
-    "credential.helper=",
-    "diff.external=",
-    "diff.ignoreSubmodules=all",
-    "interactive.diffFilter=cat",
-    "gpg.program=false",
-    "gpg.openpgp.program=false",
-    "gpg.x509.program=false",
-    "gpg.ssh.program=false",
-    "gpg.ssh.defaultKeyCommand=",
-    "commit.gpgSign=false",
-    "tag.gpgSign=false",
-    "log.showSignature=false",
-    "merge.verifySignatures=false",
-    "protocol.allow=never",
-    "protocol.ext.allow=never",
-    "submodule.recurse=false",
-    "fetch.recurseSubmodules=false",
-    "gc.auto=0",
-    "gc.recentObjectsHook=",
-    "maintenance.auto=false",
-    "safe.bareRepository=explicit",
-    "uploadpack.packObjectsHook=",
-    "commit.template=",
-    "blame.ignoreRevsFile=",
-    "init.templateDir=",
-    "color.ui=false",
-)
+__all__ = ["GitError", "argv", "environment", "find_root", "ignored", "obstacle", "run", "stamp"]
 
 
 class GitError(RepositoryError):
@@ -84,14 +36,12 @@ class GitError(RepositoryError):
         self.exit_code = exit_code
 
 
-def find_root(start: Path) -> Path | None:
-    """The nearest directory at or above `start` that holds `.git`, found without asking git."""
-    return next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), None)
-
-
 def argv(root: Path, *args: str) -> list[str]:
     """The whole command line for `git ARGS` in `root`, with every override."""
-    overrides = [*_OVERRIDES, f"core.excludesFile={_own_ignore_file(root)}"]
+    verb = next(iter(args[_options(args) :]), "")
+    if args and verb not in gitrules.VERBS:
+        raise ValueError(f"git {verb} is not among gitrules.VERBS, the words that stay on this machine")
+    overrides = [*gitrules.OVERRIDES, f"core.excludesFile={_own_ignore_file(root)}"]
     if (place := os.path.realpath(root)) in _trusted:
         overrides.append(f"safe.directory={place}")
     options = [word for override in overrides for word in ("-c", override)]
@@ -99,9 +49,16 @@ def argv(root: Path, *args: str) -> list[str]:
 
 
 def environment(root: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Built from nothing: no GIT_* of the caller, no key. Git may not look above `root` for a repository."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {**kept, **_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(root.parent), **(extra or {})}
+    """Built from nothing: no GIT_* of the caller, no key. Git may not look above `root` for a repository.
+
+    Raises RepositoryError for a repository that git would hang on, or be led away by.
+    """
+    return {**_surroundings(root), **_without_drivers(root), **(extra or {})}
+
+
+def ignored() -> list[str]:
+    """Variables of the caller's that would have led git elsewhere, and that it is not given."""
+    return [name for name in gitrules.LEADING if name in os.environ]
 
 
 def run(
@@ -113,39 +70,151 @@ def run(
     timeout: float = _TIMEOUT,
 ) -> bytes:
     """What `git ARGS` prints, run in `root`. Raises GitError if its exit code is not in `ok`, or it hangs."""
-    done = _done(argv(root, *args), environment(root, env), stdin, timeout)
+    done = _done(root, argv(root, *args), environment(root, env), stdin, timeout)
     if _is_refused(done):
         _trust(root)
-        done = _done(argv(root, *args), environment(root, env), stdin, timeout)
-    if done.returncode not in ok:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise GitError(f"git {args[0]} failed: {said[0] if said else 'no message'}", done.returncode)
+        done = _done(root, argv(root, *args), environment(root, env), stdin, timeout)
+    if done.code not in ok:
+        raise GitError(f"git {args[0]} failed: {_first_line(done)}", done.code)
     return done.stdout
 
 
-def _done(
-    argv: list[str], env: Mapping[str, str], stdin: bytes, timeout: float
-) -> subprocess.CompletedProcess[bytes]:
+def stamp(root: Path) -> tuple[int, ...]:
+    """What changes with the repository's configuration. Raises RepositoryError, as `gitdir.locate` does."""
+    places = gitdir.locate(root)
+    found: list[int] = []
+    for file in (places.common / "config", places.folder / "config.worktree"):
+        with suppress(OSError):
+            status = file.stat()
+            found += (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return tuple(found)
+
+
+def obstacle(root: Path, give_up: Callable[[], bool] = lambda: False) -> Path | None:
+    """What git would wait for for ever: somewhere in the tree, in git's folders, or a file to be included."""
+    if (found := gitdir.obstacle(root, give_up)) or find_root(root) != root:
+        return found
+    places = gitdir.locate(root)
+    todo = [places.common / "config", places.folder / "config.worktree"]
+    for file in todo:  # it grows
+        if len(todo) > 100 or not file.is_file():
+            continue
+        for name in _included(root, file):
+            place = file.parent / os.path.expanduser(name)  # noqa: PTH111 - there may be no home
+            if place.exists() and not place.is_file():
+                return place
+            todo.append(place)
+    return None
+
+
+def _options(args: tuple[str, ...]) -> int:
+    """How many words `-c NAME=VALUE` take before the verb."""
+    at = 0
+    while args[at : at + 1] == ("-c",):
+        at += 2
+    return at
+
+
+def _surroundings(root: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+    return {**kept, "PATH": _path(root), **gitrules.ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(root.parent)}
+
+
+def _without_drivers(root: Path) -> dict[str, str]:
+    """Variables that make every driver run nothing: their names may hold `=`, which `-c` cannot say."""
+    return dict(_overridden(root, stamp(root))) if os.path.lexists(root / ".git") else {}
+
+
+@cache
+def _overridden(root: Path, _: tuple[int, ...]) -> tuple[tuple[str, str], ...]:
+    """One scan of the configuration, with all that it includes."""
+    env = _surroundings(root) | gitrules.counted([(gitrules.MARKER, "1")])
+    env["GIT_DIR"] = str(gitdir.locate(root).folder)  # whoever owns it: it is only read
+    words = [_binary(root), "-C", str(root), "config", "--includes", "--name-only", "-z", "--list"]
+    done = _done(root, words, env, b"", _SCAN)
+    if done.code:
+        raise GitError(f"git cannot read the configuration of {root}: {_first_line(done)}", done.code)
+    names = {os.fsdecode(name) for name in done.stdout.split(b"\0")}
+    if gitrules.MARKER not in names:
+        raise RepositoryError("this git is too old to be told what not to run; install git 2.31 or newer")
+    pairs = gitrules.harmless(names)
+    if len(pairs) > _MOST_DRIVERS:
+        raise RepositoryError(f"{root} configures more than {_MOST_DRIVERS} programs for git; remove some")
+    return tuple(gitrules.counted(pairs).items())
+
+
+def _included(root: Path, file: Path) -> list[str]:
+    options = ("--no-includes", "-z", "--file", str(file), "--get-regexp", r"^include.*path$")
+    words = [_binary(root), "config", *options]
+    done = subprocess.run(words, env=_surroundings(root), capture_output=True, timeout=_SCAN, check=False)
+    entries = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return [entry.partition("\n")[2] for entry in entries]
+
+
+class _Done(NamedTuple):
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def _first_line(done: _Done) -> str:
+    return done.stderr.decode(errors="replace").strip().split("\n")[0] or "no message"
+
+
+def _done(root: Path, words: list[str], env: Mapping[str, str], stdin: bytes, timeout: float) -> _Done:
+    """git to its end. Raises RepositoryError if it does not come, and names what git waits for."""
     try:
-        return subprocess.run(
-            argv,
-            input=stdin,
+        process = subprocess.Popen(
+            words,
             env=env,
-            capture_output=True,
-            timeout=timeout,
-            start_new_session=True,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
         )
-    except subprocess.TimeoutExpired as error:
-        raise GitError(f"git did not answer within {timeout:.0f} s: {shlex.join(argv[-4:])}", -1) from error
+    except OSError as error:
+        raise RepositoryError(f"git cannot be started: {error.strerror}") from error
+    with process:
+        try:
+            stdout, stderr = _talk(root, process, stdin, timeout)
+        except subprocess.TimeoutExpired as error:
+            said = shlex.join(words[-4:])
+            raise GitError(f"git did not answer within {timeout:.0f} s: {said}", -1) from error
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    return _Done(process.returncode, stdout, stderr)
+
+
+def _talk(root: Path, git: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
+    """What git says. Raises TimeoutExpired also if it has come to a standstill."""
+    end = time.monotonic() + timeout
+    with suppress(subprocess.TimeoutExpired):
+        return git.communicate(stdin, min(timeout, _PATIENCE))
+    if place := obstacle(root, lambda: git.poll() is not None):
+        raise GitError(f"{place} is not a regular file, and git waits for it; remove it", -1)
+    used = math.nan
+    while (left := end - time.monotonic()) > 0 and used != (used := _processor_time(git.pid)):
+        with suppress(subprocess.TimeoutExpired):
+            return git.communicate(timeout=min(left, _STILL))
+    raise subprocess.TimeoutExpired(git.args, timeout)
+
+
+def _processor_time(pid: int) -> float:
+    """In some unit; unlike every other, where it cannot be known."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return math.nan
+    return float(fields[11]) + float(fields[12])
 
 
 _trusted: set[str] = set()  # work trees that belong to somebody else, and that the user calls safe
 
 
-def _is_refused(done: subprocess.CompletedProcess[bytes]) -> bool:
+def _is_refused(done: _Done) -> bool:
     """Whether git did not look because the repository belongs to another user."""
-    return done.returncode == 128 and b"safe.directory" in done.stderr
+    return done.code == 128 and b"safe.directory" in done.stderr
 
 
 def _trust(root: Path) -> None:
@@ -169,9 +238,10 @@ def _own_values(root: Path, name: str) -> list[str]:
         key: value for key, value in os.environ.items() if key.startswith(("GIT_CONFIG", "XDG_CONFIG_HOME"))
     }
     env |= {"GIT_DIR": os.devnull, "LC_ALL": "C.UTF-8"}
-    env |= {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    env |= {"HOME": os.environ["HOME"]} if "HOME" in os.environ else {}
     words = [_binary(root), "-C", "/", "config", "-z", "--type=path", "--get-all", name]
-    values = _done(words, env, b"", _TIMEOUT).stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    done = _done(root, words, env | {"PATH": _path(root)}, b"", _SCAN)
+    values = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     last = max((at for at, value in enumerate(values) if not value), default=-1)
     return values[last + 1 :]  # an empty value takes back all before it
 
@@ -195,11 +265,25 @@ def _mentions(file: Path, word: bytes) -> bool:
         return False
 
 
-@cache
 def _binary(root: Path) -> str:
     """git's absolute path, never one inside the repository. Raises RepositoryError if there is none."""
-    folders = [Path(entry) for entry in os.environ.get("PATH", os.defpath).split(os.pathsep)]
-    trusted = [str(folder) for folder in folders if folder.is_absolute() and not folder.is_relative_to(root)]
-    if found := shutil.which("git", path=os.pathsep.join(trusted)):
+    path = _path(root)
+    found = shutil.which("git", path=path)
+    if found and not _is_inside(found, root):
         return found
     raise RepositoryError("git was not found on PATH; install git")
+
+
+def _path(root: Path) -> str:
+    """The entries of PATH that are absolute and lead nowhere inside the repository."""
+    return _without_own(root, os.environ.get("PATH", os.defpath))
+
+
+@cache
+def _without_own(root: Path, path: str) -> str:
+    entries = [entry for entry in path.split(os.pathsep) if Path(entry).is_absolute()]
+    return os.pathsep.join(entry for entry in entries if not _is_inside(entry, root))
+
+
+def _is_inside(place: str, root: Path) -> bool:
+    return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(root))

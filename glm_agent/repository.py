@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
-from . import git
+from . import git, gitdir
 from .errors import RepositoryError
+from .gitdir import Places
 from .types import Json
+
+__all__ = ["Places", "describe", "places", "require_repository", "warnings"]
 
 _UNFINISHED = {
     "MERGE_HEAD": "merge",
@@ -17,21 +20,12 @@ _UNFINISHED = {
     "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert",
 }
-_DRIVER_KEYS = {"clean": "", "smudge": "", "process": "", "required": "false"}
-
-
-class Places(NamedTuple):
-    """Where a work tree keeps its things; a linked work tree has its own `folder`, but shares `common`."""
-
-    folder: Path
-    common: Path
 
 
 def require_repository(root: Path) -> None:
     """Raises RepositoryError unless `root` is the top of a work tree with nothing half-done in it."""
     if not os.path.lexists(root / ".git"):
-        if (root / "HEAD").is_file() and (root / "objects").is_dir():
-            raise RepositoryError(f"{root} is a bare repository; run in a work tree (git worktree add DIR)")
+        _refuse_bare(root)
         raise RepositoryError(f"{root} is not a git repository; run `git init` there first")
     folder = places(root).folder
     for name, what in _UNFINISHED.items():
@@ -41,49 +35,60 @@ def require_repository(root: Path) -> None:
 
 def places(root: Path) -> Places:
     """Raises RepositoryError if git cannot read the repository at `root`, or takes another folder for it."""
-    if _line(root, "--is-bare-repository") == "true":
-        raise RepositoryError(f"{root} is configured as a bare repository (core.bare); run in a work tree")
-    top = Path(_line(root, "--show-toplevel"))
-    if not top.is_dir() or not top.samefile(root):
-        raise RepositoryError(f"the repository in {root} points to another work tree ({top}); run there")
-    return Places(Path(_line(root, "--absolute-git-dir")), root / _line(root, "--git-common-dir"))
+    found = gitdir.locate(root)
+    _require_top(root, git.stamp(root))
+    return found
 
 
 def describe(root: Path) -> Json | None:
-    """`{"head": oid or None, "branch": name or None, "dirty": bool}`, or None outside a repository."""
+    """`{"head": oid or None, "branch": name or None, "dirty": bool}`, or None outside a repository.
+
+    Raises RepositoryError, as `places` does, and in a bare repository.
+    """
     if not os.path.lexists(root / ".git"):
+        _refuse_bare(root)
         return None
-    head = git.run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))
-    branch = git.run(root, "symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1, 128))
-    status = (
-        "status",
-        "--porcelain",
-        "-z",
-        "--no-renames",
-        "--untracked-files=normal",
-        "--ignore-submodules=all",
-    )
-    dirty = git.run(root, *status, env=_without_drivers(root))
-    return {"head": _text(head) or None, "branch": _text(branch) or None, "dirty": bool(dirty)}
+    places(root)
+    status = ("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--no-renames")
+    said = git.run(root, *status, "--untracked-files=normal", "--ignore-submodules=all")
+    facts: dict[bytes, bytes] = {}
+    entries = said.split(b"\0")[:-1]
+    while entries and entries[0].startswith(b"# "):
+        _, name, value = entries.pop(0).split(b" ", 2)
+        facts[name] = value
+    head, branch = facts.get(b"branch.oid", b"(initial)"), facts.get(b"branch.head", b"(detached)")
+    return {
+        "head": None if head == b"(initial)" else head.decode(),
+        "branch": None if branch == b"(detached)" else os.fsdecode(branch),
+        "dirty": bool(entries),
+    }
 
 
-def _without_drivers(root: Path) -> dict[str, str]:
-    """Environment that empties every filter driver: their names may hold `=`, which `-c` cannot say."""
-    listed = git.run(root, "config", "--includes", "--name-only", "-z", "--list")
-    names = {os.fsdecode(key).rpartition(".")[0] for key in listed.split(b"\0") if key.startswith(b"filter.")}
-    pairs = [(f"{name}.{key}", value) for name in sorted(names) for key, value in _DRIVER_KEYS.items()]
-    env = {"GIT_CONFIG_COUNT": str(len(pairs))}
-    for number, (key, value) in enumerate(pairs):
-        env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return env
+def warnings(root: Path) -> list[str]:
+    """What the user should know of how git is called: variables it is not given, objects from elsewhere."""
+    said: list[str] = []
+    if names := ", ".join(git.ignored()):
+        said.append(f"{names} in the environment: ignored, the repository is {root}")
+    if os.path.lexists(root / ".git"):
+        found = gitdir.locate(root)
+        said += [f"{found.common} borrows objects from {path}" for path in gitdir.lenders(found)]
+    return said
 
 
-def _line(root: Path, option: str) -> str:
+def _refuse_bare(folder: Path) -> None:
+    if (folder / "HEAD").is_file() and (folder / "objects").is_dir():
+        raise RepositoryError(f"{folder} is a bare repository; run in a work tree (git worktree add DIR)")
+
+
+@cache
+def _require_top(root: Path, _: tuple[int, ...]) -> None:
+    """Asked once for each state of the configuration."""
     try:
-        return _text(git.run(root, "rev-parse", option))
+        top = Path(os.fsdecode(git.run(root, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
     except git.GitError as error:
+        if "in a work tree" in str(error):
+            why = "is configured as a bare repository (core.bare); run in a work tree"
+            raise RepositoryError(f"{root} {why}") from error
         raise RepositoryError(f"git cannot read the repository in {root}: {error}") from error
-
-
-def _text(output: bytes) -> str:
-    return os.fsdecode(output.removesuffix(b"\n"))
+    if not top.is_dir() or not top.samefile(root):
+        raise RepositoryError(f"the repository in {root} points to another work tree ({top}); run there")

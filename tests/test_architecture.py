@@ -25,11 +25,12 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 # A module imports from lower rows, and in its own row from the left only.
 RANKS = (
     ("glm_agent", "errors", "outcome", "types"),
-    ("shape", "text", "paths", "truncate", "redact", "usage", "settings", "changes", "secrets", "spelling"),
+    ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
+    ("gitrules", "changes", "secrets", "spelling"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("process",),
-    ("git", "repository", "writing", "workspace", "sandbox", "files", "config"),
+    ("gitdir", "git", "repository", "writing", "workspace", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),
     ("snapshot", "journal", "instructions"),
     ("client", "tools", "verify"),

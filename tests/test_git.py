@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import os
-import shutil
+import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from running import git as theirs
 
 from glm_agent import git
+from glm_agent.errors import RepositoryError
 
 DUBIOUS = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}  # git's own switch: as if somebody else owned everything
 
@@ -94,10 +98,113 @@ def test_a_list_that_is_no_file_is_not_opened(repo: Path, home: Path) -> None:
 
 
 def test_git_that_does_not_answer_is_ended(repo: Path) -> None:
-    (repo / ".git/config").unlink()
-    os.mkfifo(repo / ".git/config")
+    (repo / "big.txt").write_text("x" * 50_000_000)
     began = time.monotonic()
-    with pytest.raises(git.GitError, match="did not answer within 0 s"):
-        git.run(repo, "status", timeout=0.1)
-    assert time.monotonic() - began < 2
-    shutil.rmtree(repo)
+    with pytest.raises(git.GitError, match=r"did not answer within 0 s: -C .*/repo hash-object big\.txt"):
+        git.run(repo, "hash-object", "big.txt", timeout=0.01)
+    assert time.monotonic() - began < 1
+
+
+def test_what_git_waits_for_in_the_tree_is_named(repo: Path) -> None:
+    (repo / "sub").mkdir()
+    (repo / "sub" / "new.txt").touch()
+    os.mkfifo(repo / "sub" / ".gitignore")
+    began = time.monotonic()
+    with pytest.raises(git.GitError, match=r"sub/\.gitignore is not a regular file, and git waits for it"):
+        git.run(repo, "status")
+    assert time.monotonic() - began < 3
+
+
+def test_an_included_file_that_git_waits_for_is_named(repo: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "wait")
+    (repo / "more").write_text(f"[include]\n\tpath = {tmp_path}/wait\n")
+    theirs(repo, "config", "include.path", "../more")
+    with pytest.raises(git.GitError, match="wait is not a regular file, and git waits for it"):
+        git.run(repo, "status")
+
+
+def test_a_word_that_could_reach_the_network_is_not_said(repo: Path) -> None:
+    with pytest.raises(ValueError, match="fetch"):
+        git.argv(repo, "-c", "user.name=x", "fetch")
+
+
+def test_a_driver_that_is_configured_later_runs_no_more_than_one_before(repo: Path, tmp_path: Path) -> None:
+    assert git.run(repo, "status", "--porcelain") == b""
+    theirs(repo, "config", "filter.x.clean", f"touch '{tmp_path}/fired'; cat")
+    (repo / ".gitattributes").write_text("*.py filter=x\n")
+    os.utime(repo / "calc.py", (1, 1))
+    assert git.run(repo, "status", "--porcelain") == b"?? .gitattributes\n"
+    assert not (tmp_path / "fired").exists()
+
+
+@pytest.mark.parametrize("entry", ["{repo}", "{repo}/bin", "{link}", ".", "", "bin"])
+def test_git_is_not_looked_for_in_the_repository(
+    entry: str, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "bin").mkdir()
+    (tmp_path / "link").symlink_to(repo / "bin")
+    for place in (repo, repo / "bin"):
+        (place / "git").write_text(f"#!/bin/sh\ntouch '{tmp_path}/fired'\n")
+        (place / "git").chmod(0o755)
+    monkeypatch.chdir(repo)
+    trusted = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{entry.format(repo=repo, link=tmp_path / 'link')}:{trusted}")
+    assert git.run(repo, "rev-parse", "--is-inside-work-tree") == b"true\n"
+    assert git.environment(repo)["PATH"] == trusted
+    assert not (tmp_path / "fired").exists()
+
+
+@pytest.mark.parametrize("path", ["", ".", "{repo}"])
+def test_without_a_git_elsewhere_there_is_none(
+    path: str, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "git").write_text("#!/bin/sh\n")
+    (repo / "git").chmod(0o755)
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("PATH", path.format(repo=repo))
+    with pytest.raises(RepositoryError, match="git was not found on PATH; install git"):
+        git.run(repo, "status")
+
+
+@pytest.mark.parametrize("count", [3, 5000])
+def test_any_number_of_drivers_is_overridden_or_refused(count: int, repo: Path, tmp_path: Path) -> None:
+    sections = "".join(f'[filter "d{n}"]\n\tclean = touch {tmp_path}/fired\n' for n in range(count))
+    (repo / ".gitattributes").write_text(f"*.py filter=d{count - 1}\n")
+    with (repo / ".git/config").open("a") as config:
+        config.write(sections)
+    os.utime(repo / "calc.py", (1, 1))
+    if count > 4000:
+        with pytest.raises(RepositoryError, match="more than 4000"):
+            git.run(repo, "status")
+    else:
+        git.run(repo, "status")
+    assert not (tmp_path / "fired").exists()
+
+
+def test_a_driver_whose_name_is_too_long_for_an_environment_is_refused(repo: Path) -> None:
+    with (repo / ".git/config").open("a") as config:
+        config.write(f'[filter "{"x" * 300_000}"]\n\tclean = false\n')
+    with pytest.raises(RepositoryError, match="git cannot be started: Argument list too long"):
+        git.run(repo, "status")
+
+
+@pytest.mark.slow
+def test_the_door_costs_at_most_two_milliseconds_a_call(repo: Path) -> None:
+    """Lower quartiles of interleaved calls: what else the machine does is none of our costs."""
+    binary = git.argv(repo)[0]
+    words = [binary, "-C", str(repo), "rev-parse", "HEAD"]
+    plain, door, scan = list[float](), list[float](), list[float]()
+    for _ in range(100):
+        plain.append(_milliseconds(lambda: subprocess.run(words, capture_output=True, check=True)))
+        door.append(_milliseconds(lambda: git.run(repo, "rev-parse", "HEAD")))
+        os.utime(repo / ".git/config")
+        scan.append(_milliseconds(lambda: git.environment(repo)))
+    costs = [statistics.quantiles(times)[0] for times in (plain, door, scan)]
+    sys.stdout.write("plain {:.2f} ms, through the door {:.2f} ms, a scan {:.2f} ms\n".format(*costs))
+    assert max(costs[1] - costs[0], costs[2] - costs[0]) <= 2, costs
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000

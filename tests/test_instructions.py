@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -112,6 +113,14 @@ def test_all_of_them_together_have_32_kib(tmp_path: Path) -> None:
     found = instructions.find(workspace, "x/y")
     assert [len(item.text.encode()) for item in found] == [20_000, 12_768]
     assert found[1].text == "é" * 6384
+
+
+def test_what_is_no_file_is_passed_over_at_once(tmp_path: Path) -> None:
+    workspace = written(tmp_path, {"CLAUDE.md": "mine", "a/CLAUDE.md": "inner"})
+    os.mkfifo(tmp_path / "AGENTS.md")
+    (tmp_path / "a" / "AGENTS.md").mkdir()
+    found = [Instruction("CLAUDE.md", "mine"), Instruction("a/CLAUDE.md", "inner")]
+    assert instructions.find(workspace, "a") == found
 
 
 def test_links_and_empty_files_are_passed_over(tmp_path: Path) -> None:

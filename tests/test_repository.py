@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -117,10 +118,10 @@ def test_each_linked_work_tree_has_its_own_half_done_operation(root: Path, tmp_p
         repository.require_repository(linked)
 
 
-@pytest.mark.parametrize("content", ["gitdir: /nowhere\n", "garbage\n"])
+@pytest.mark.parametrize("content", ["gitdir: /nowhere\n", "garbage\n", "gitdir: .git\n", "gitdir: a\0b", ""])
 def test_a_broken_git_file_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / ".git").write_text(content)
-    with pytest.raises(RepositoryError, match="cannot read the repository"):
+    with pytest.raises(RepositoryError, match=r"\.git does not lead to a repository; repair it"):
         repository.require_repository(tmp_path)
 
 
@@ -135,6 +136,86 @@ def test_a_repository_that_points_elsewhere_is_refused(root: Path, tmp_path: Pat
     git(root, "config", "core.worktree", str(tmp_path / "elsewhere"))
     with pytest.raises(RepositoryError, match="points to another work tree"):
         repository.require_repository(root)
+
+
+def test_a_submodule_is_a_repository(root: Path, tmp_path: Path) -> None:
+    around = tmp_path / "around"
+    around.mkdir()
+    git(around, "init", "-q")
+    git(around, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(root), "in/sub")
+    repository.require_repository(around / "in" / "sub")
+    found = repository.places(around / "in" / "sub")
+    assert found == (around / ".git/modules/in/sub", around / ".git/modules/in/sub")
+
+
+@pytest.mark.slow
+def test_a_submodule_of_a_submodule_is_a_repository(root: Path, tmp_path: Path) -> None:
+    for name in ("middle", "around"):
+        git(tmp_path, "init", "-q", name)
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add")
+    git(tmp_path / "middle", *add, str(root), "inner")
+    git(tmp_path / "middle", "commit", "-qm", "inner")
+    git(tmp_path / "around", *add, str(tmp_path / "middle"), "middle")
+    git(tmp_path / "around", "commit", "-qm", "middle")
+    linked = tmp_path / "linked"
+    git(tmp_path / "around", "worktree", "add", "-q", str(linked))
+    for place in (tmp_path / "around", linked):
+        git(place, "-c", "protocol.file.allow=always", "submodule", "-q", "update", "--init", "--recursive")
+        repository.require_repository(place / "middle" / "inner")
+
+
+def test_git_files_without_end_lead_nowhere(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(500):
+        (folder / ".git").write_text("gitdir: .\n")
+        folder /= "a"
+        folder.mkdir()
+    with pytest.raises(RepositoryError, match="does not know this work tree"):
+        repository.require_repository(folder.parent)
+
+
+def test_a_git_file_must_lead_to_where_it_is_known(root: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    git(root, "worktree", "add", "-q", str(linked))
+    copy = linked.rename(tmp_path / "copy")
+    with pytest.raises(RepositoryError, match="does not know this work tree"):
+        repository.require_repository(copy)
+    git(root, "worktree", "repair", str(copy))
+    repository.require_repository(copy)
+
+
+def test_a_link_for_git_s_folder_is_refused(root: Path, tmp_path: Path) -> None:
+    (root / ".git").rename(tmp_path / "elsewhere")
+    (root / ".git").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RepositoryError, match=r"\.git is a symbolic link"):
+        repository.require_repository(root)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HEAD", "index", "config", "config.worktree", "packed-refs", "shallow", "info/attributes"),
+        *("info/exclude", "info/sparse-checkout", "objects/info/alternates"),
+    ],
+)
+def test_what_git_would_wait_for_is_named_before_git_is_called(name: str, root: Path) -> None:
+    (root / ".git" / name).unlink(missing_ok=True)
+    os.mkfifo(root / ".git" / name)
+    with pytest.raises(RepositoryError, match=f"{name} is not a regular file"):
+        repository.describe(root)
+
+
+def test_objects_from_elsewhere_are_told_of(root: Path, tmp_path: Path) -> None:
+    assert repository.warnings(root) == []
+    git(tmp_path, "clone", "-q", "--shared", str(root), "borrower")
+    borrower = tmp_path / "borrower"
+    assert repository.warnings(borrower) == [f"{borrower}/.git borrows objects from {root}/.git/objects"]
+
+
+def test_variables_that_git_is_not_given_are_told_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("GIT_EDITOR", "vi")
+    assert repository.warnings(root) == [f"GIT_DIR in the environment: ignored, the repository is {root}"]
 
 
 def test_no_configured_program_runs_for_a_description(root: Path, tmp_path: Path) -> None:

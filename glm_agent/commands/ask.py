@@ -22,7 +22,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     given = task.read(argument, settings.prompt_file, settings.stdin)
     if not given.text.strip():
         raise UsageError("no question: give one as an argument, with --prompt-file, or on stdin")
-    git = repository.describe(stage.root) if stage.root else None
+    git = repository.describe(stage.top)
     session = open_session(stage, "ask", given, git)
     yield session.started
     yield from map(Notice, session.notices)

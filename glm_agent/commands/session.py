@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import __version__, config, dialects, instructions, structured, tools
+from .. import __version__, config, dialects, instructions, repository, structured, tools
 from ..agent import Agent
 from ..client import Client
 from ..dialects import Dialect, Wish
@@ -197,7 +197,7 @@ def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Age
 
 
 def _warnings(stage: Stage, task: Task, dialect: Dialect) -> list[str]:
-    found: list[str] = []
+    found = repository.warnings(stage.top)
     if task.stdin == "skipped":
         found.append("stdin is an open pipe without data and was not read; --stdin waits for it")
     if dialect.provider.own_models and not dialect.model.known:

@@ -29,6 +29,7 @@ _BYTES = 16 * 1024 - 300  # the rest is for the closing lines
 _LINE = 300  # characters
 _WIDE = 4096  # characters on either side of a match that are looked at for tokens
 _PATTERN = 1000
+_PATIENCE = 1.0  # seconds until we look whether git waits for what is no file
 _COUNTED = 10_000  # matches beyond those shown
 _BUFFER = 4 * 1024 * 1024  # bytes of one line that are waited for
 _RECORD = re.compile(rb"([^\0]+)\0([0-9]+)[\0:]([0-9]+)[\0:]")
@@ -63,6 +64,7 @@ class _Limits(NamedTuple):
     most: int  # lines
     end: float  # of time.monotonic()
     cancel: threading.Event
+    root: Path
 
 
 def tool(workspace: Workspace, spill: Spill, seconds: float = 20.0) -> Tool:
@@ -70,7 +72,7 @@ def tool(workspace: Workspace, spill: Spill, seconds: float = 20.0) -> Tool:
 
     def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
         query = _query(arguments, workspace, spill)
-        limits = _Limits(arguments["max"], time.monotonic() + seconds, cancel)
+        limits = _Limits(arguments["max"], time.monotonic() + seconds, cancel, query.root)
         answer = _search(query, limits, workspace) if query.pattern else _list(query, limits)
         return answer.output(query)
 
@@ -325,7 +327,11 @@ def _stream(argv: list[str], env: dict[str, str], limits: _Limits, take: Callabl
         ready.register(process.stdout, selectors.EVENT_READ)
         ready.register(process.stderr, selectors.EVENT_READ)
         try:
+            look = time.monotonic() + _PATIENCE
             while ready.get_map() and time.monotonic() < limits.end and not limits.cancel.is_set():
+                if time.monotonic() > look:
+                    look = limits.end
+                    _look_for_obstacle(limits.root)
                 for key, _ in ready.select(0.05):
                     data = os.read(key.fd, 1 << 16)
                     if not data:
@@ -340,6 +346,14 @@ def _stream(argv: list[str], env: dict[str, str], limits: _Limits, take: Callabl
         finally:
             process.kill()
     return _Ended(code, said.decode("utf-8", "replace"))
+
+
+def _look_for_obstacle(root: Path) -> None:
+    if found := git.obstacle(root):
+        name = shown(os.path.relpath(found, root))
+        raise ToolError(
+            f"search cannot end: {name} is not a regular file; remove it, or give a path without it"
+        )
 
 
 def _text(data: bytes) -> str:
