@@ -114,7 +114,7 @@ def _by_lines(text: str, old: str, new: str) -> Edited | None:
     if rung is None:
         return None
     spot = locate.find(source, hunk.before, None, "")
-    shift = _shift(source, hunk, spot.at) if rung == locate.INDENTATION else NONE
+    shift = _shift(source, hunk, spot.at) if rung >= locate.INDENTATION else NONE
     return Edited(splice(source, [Placement(hunk, spot, shift)]), locate.TOLERANCES[rung])
 
 
@@ -131,7 +131,7 @@ def _hunk(old: str, new: str) -> Hunk:
     lines += [Line("-", line) for line in before[head : len(before) - tail]]
     lines += [Line("+", line) for line in after[head : len(after) - tail]]
     lines += [Line(" ", line) for line in before[len(before) - tail :]]
-    return Hunk(lines, None, False, False, False)
+    return Hunk(lines)
 
 
 def _shift(source: Source, hunk: Hunk, at: int) -> Shift:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .refusal import PatchRefused, missing, several
+from .alike import plain
+from .indent import indent_of
+from .refusal import MISSING_LINES, PatchRefused, missing, several
 
-EXACT, LINE_ENDING, TRAILING_SPACE, INDENTATION = range(4)
-TOLERANCES = ("", "line endings", "trailing space", "indentation")
+EXACT, LINE_ENDING, TRAILING_SPACE, LOOK_ALIKE, INDENTATION, SPACING = range(6)
+TOLERANCES = (
+    "",
+    "line endings",
+    "trailing space",
+    "look-alike characters",
+    "indentation",
+    "spacing within lines",
+)
 
+_BLANKS = re.compile(r"[ \t\r]+")
 _KEYS: tuple[Callable[[str], str], ...] = (
     lambda line: line,
     lambda line: line.removesuffix("\r"),
     lambda line: line.rstrip(" \t\r"),
-    lambda line: line.strip(" \t\r"),
+    lambda line: plain(line).rstrip(" \t\r"),
+    lambda line: plain(line).strip(" \t\r"),
+    lambda line: _BLANKS.sub(" ", plain(line)).strip(" "),
 )
 _NEAR = 5  # lines: how far a given line number may be off and still decide
 _FAR = 40  # lines: how far away every rival must then be
 _RARE = 200  # positions of one line that are worth checking one by one
 _ENOUGH = 64  # places: more are not counted
+_CUT = 40  # characters of an anchor: a longer one may have been cut off
 
 
 class Spot(NamedTuple):
-    """A place: the block's first line (from 0) and the rung on which it was found."""
+    """A place: the block's first line (from 0), the rung, and whether only a line number chose it."""
 
     at: int
     rung: int
+    by_number: bool = False
 
 
 class Source:
@@ -84,29 +99,83 @@ def find(source: Source, block: Sequence[str], at: int | None, path: str, hunk: 
 
     Raises PatchRefused if it is nowhere, or if several places fit and `at` does not decide between them.
     """
-    for rung in range(len(_KEYS)):
-        if at is not None and source.fits(block, at, rung):
-            return Spot(at, rung)
+    found = search(source, block, at)
+    return found if isinstance(found, Spot) else refuse(source, block, found, path, hunk)
+
+
+def refuse(source: Source, block: Sequence[str], places: Sequence[int], path: str, hunk: int | None) -> Spot:
+    """Raises PatchRefused for a block that `search` found at several `places`, or nowhere."""
+    if len(places) == 1:
+        raise PatchRefused("only blank lines say where it belongs", path, hunk, "add lines of context")
+    if places:
+        hint = several(places, source.lines) + "\nadd lines around it, or give the right line number"
+        raise PatchRefused("it fits at more than one place", path, hunk, hint)
+    raise PatchRefused(MISSING_LINES, path, hunk, missing(block, source.lines))
+
+
+def search(
+    source: Source, block: Sequence[str], at: int | None, anchors: Sequence[str] = (), last: int = SPACING
+) -> Spot | list[int]:
+    """Like `find`, up to the rung `last`; where nothing decides, all places instead of a refusal.
+
+    `anchors` are lines said to stand above the block, the outermost first.
+    """
+    for rung in range(last + 1):
         places = source.places(block, rung)
+        if at is not None and source.fits(block, at, rung):
+            return Spot(at, rung, by_number=len(places) > 1)
         if not places:
             continue
         chosen = _choose(places, at)
         if chosen is None:
-            hint = several(places, source.lines) + "\nadd lines around it, or give the right line number"
-            raise PatchRefused("it fits at more than one place", path, hunk, hint)
-        if not any(line.strip() for line in block):
-            raise PatchRefused("only blank lines say where it belongs", path, hunk, "add lines of context")
-        return Spot(chosen, rung)
-    raise PatchRefused("these lines are not in the file", path, hunk, missing(block, source.lines))
+            chosen = _below(source, places, anchors)
+        if chosen is None or not any(line.strip() for line in block):
+            return places
+        if at is not None and source.fits(block, at, last):  # the number means a place that fits less well
+            return sorted((chosen.at, at))
+        return Spot(chosen.at, rung, chosen.by_number)
+    return []
 
 
-def _choose(places: Sequence[int], at: int | None) -> int | None:
+def _choose(places: Sequence[int], at: int | None) -> Spot | None:
     if len(places) == 1:
-        return places[0]
+        return Spot(places[0], EXACT)
     if at is None or len(places) >= _ENOUGH:
         return None
     near = [place for place in places if abs(place - at) <= _FAR]
-    return near[0] if len(near) == 1 and abs(near[0] - at) <= _NEAR else None
+    decides = len(near) == 1 and abs(near[0] - at) <= _NEAR
+    return Spot(near[0], EXACT, by_number=True) if decides else None
+
+
+def _below(source: Source, places: Sequence[int], anchors: Sequence[str]) -> Spot | None:
+    """The only place below the anchors, or the only one in the block that the last of them opens."""
+    start = -1
+    for anchor in anchors:
+        stand = [at for at, line in enumerate(source.lines) if at > start and _is_anchor(line, anchor)]
+        if len(stand) != 1:
+            return None
+        start = stand[0]
+    if start < 0:
+        return None
+    below = [place for place in places if place >= start]
+    if len(below) > 1:
+        end = _end_of_block(source.lines, start)
+        below = [place for place in below if place < end]
+    return Spot(below[0], EXACT) if len(below) == 1 and len(places) < _ENOUGH else None
+
+
+def _is_anchor(line: str, anchor: str) -> bool:
+    line = line.strip()
+    return line == anchor or (len(anchor) >= _CUT and line.startswith(anchor))
+
+
+def _end_of_block(lines: Sequence[str], start: int) -> int:
+    depth = len(indent_of(lines[start]))
+    for at in range(start + 1, len(lines)):
+        line = lines[at].strip()
+        if line and len(indent_of(lines[at])) <= depth and line[0] not in "{}()[]":
+            return at
+    return len(lines)
 
 
 def _search(lines: Sequence[str], wanted: Sequence[str]) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..errors import ToolError
 
 NO_FILE = "there is no such file"
+MISSING_LINES = "these lines are not in the file"
 
 _HINT_LIMIT = 1000  # characters of file shown
 _WIDTH = 160  # of one line shown

@@ -43,6 +43,9 @@ def _run(workspace: Workspace, seen: Seen, patch: str) -> ToolOutput:
     workspace.apply([step for change in planned for step in _steps(change, places, files)])
     report: list[str] = []
     for change in planned:
+        if change.kind == "same":
+            report.append(f"{shown(places[change.path])} has all of it already: nothing was changed, go on")
+            continue
         report.append(_line(change, places))
         if change.text is not None:
             place, file = places[change.new_path or change.path], files.get(change.path)
@@ -54,6 +57,8 @@ def _run(workspace: Workspace, seen: Seen, patch: str) -> ToolOutput:
 
 def _steps(change: FileChange, places: Mapping[str, str], files: Mapping[str, TextFile]) -> list[Change]:
     """What the workspace is to do for one file of the plan; a rename is a new file and one less."""
+    if change.kind == "same":
+        return []
     if change.kind == "create":
         blank = TextFile(places[change.path], "", "utf-8", 0, 0)
         return [text_change(blank, change.text or "")._replace(mode=change.mode, expect=None)]

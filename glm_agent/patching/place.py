@@ -1,0 +1,182 @@
+"""All hunks of one file, each put where it belongs in the file as it is, or the reason why one cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from . import locate
+from .indent import NONE, Shift, meant
+from .locate import Source, Spot
+from .parse import Hunk
+from .refusal import PatchRefused
+from .splice import Placement
+
+_ENOUGH = 2  # lines that are not blank: what is left of a hunk without a stale line has to have so many
+_NAMED = 20  # hunks that a refusal names
+
+
+def place(source: Source, hunks: Sequence[Hunk], path: str) -> list[Placement]:
+    """The hunks that change something, in the order of the file. Raises PatchRefused."""
+    found: list[tuple[int, Placement]] = []
+    refused: list[tuple[int, PatchRefused]] = []
+    for number, hunk in enumerate(hunks, 1):
+        if not hunk.count("+-"):
+            continue
+        try:
+            found.append((number, _placement(source, hunk, path, number, bool(refused))))
+        except PatchRefused as refusal:
+            refused.append((number, refusal))
+    if refused:
+        raise _with_the_rest(refused[0][1], [number for number, _ in found], len(found) + len(refused))
+    _check_numbers(found, path)
+    return _in_order(found, path)
+
+
+def stands(source: Source, hunk: Hunk) -> bool:
+    """Whether what the hunk leads to is in the file, and what it starts from is not."""
+    if not hunk.after or not any(line.strip() for line in hunk.after):
+        return False
+    if not source.places(hunk.after, locate.LINE_ENDING):
+        return False
+    if not hunk.before or not source.places(hunk.before, locate.LINE_ENDING):
+        return True
+    at = hunk.start - 1 if hunk.start is not None else None
+    return _doubled(source, hunk, locate.search(source, hunk.before, at))
+
+
+def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) -> Placement:
+    block = hunk.before
+    at = hunk.start - 1 if hunk.start is not None else None
+    if not block:
+        return Placement(hunk, _insertion(source, hunk, path, number), NONE)
+    spot = locate.search(source, block, at, hunk.anchors)
+    if not spot and (trimmed := _without_stale(source, hunk, at)):
+        return trimmed
+    if not isinstance(spot, Spot):
+        if brief:  # only the first refusal of a file is shown
+            raise PatchRefused("", path, number)
+        spot = locate.refuse(source, block, spot, path, number)
+    if _doubled(source, hunk, spot):
+        raise PatchRefused(
+            "already applied: the added lines stand there", path, number, "go on, or add context"
+        )
+    return Placement(hunk, spot, _shift(source, spot, hunk, path, number))
+
+
+def _insertion(source: Source, hunk: Hunk, path: str, number: int) -> Spot:
+    """Where lines without context go: into an empty file, or below a line number that others vouch for."""
+    if not source.lines:
+        return Spot(0, locate.EXACT)
+    if not hunk.inserts or hunk.start is None or hunk.start > len(source.lines):
+        raise PatchRefused("nothing says where it belongs", path, number, "add lines of context")
+    return Spot(hunk.start, locate.EXACT, by_number=True)
+
+
+def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
+    """A place that only its number chose is believed if the numbers of the file's other hunks are as far off."""
+    offsets = {_offset(placement) for _, placement in found if not placement.spot.by_number} - {None}
+    for number, placement in found:
+        if not placement.spot.by_number:
+            continue
+        if not placement.hunk.before and placement.spot.at and offsets != {0}:
+            raise PatchRefused("nothing says where it belongs", path, number, "add lines of context")
+        if offsets and _offset(placement) not in offsets:
+            reason = "it fits at more than one place, and the other hunks' line numbers are off"
+            raise PatchRefused(reason, path, number, "add lines around it")
+
+
+def _offset(placement: Placement) -> int | None:
+    hunk, spot, _ = placement
+    if hunk.start is None:
+        return None
+    return spot.at - (hunk.start - 1 if hunk.before else hunk.start)
+
+
+def _in_order(found: list[tuple[int, Placement]], path: str) -> list[Placement]:
+    found.sort(key=lambda item: item[1].spot.at)
+    placements: list[Placement] = []
+    done = 0
+    for number, placement in found:
+        if placements and placement.spot.at == placements[-1].spot.at and placement.hunk == placements[-1].hunk:
+            continue  # sent twice
+        if placement.spot.at < done:
+            raise PatchRefused("it overlaps another hunk of this file", path, number, "send them as one hunk")
+        done = placement.spot.at + len(placement.hunk.before)
+        placements.append(placement)
+    return placements
+
+
+def _with_the_rest(refusal: PatchRefused, fitting: Sequence[int], count: int) -> PatchRefused:
+    if count == 1:
+        return refusal
+    named = ", ".join(map(str, fitting[:_NAMED])) + ", …" * (len(fitting) > _NAMED)
+    rest = f"of this file's {count} hunks {named or 'none'} would have applied"
+    return PatchRefused(refusal.reason, refusal.path, refusal.hunk, f"{refusal.hint}\n{rest}")
+
+
+def _without_stale(source: Source, hunk: Hunk, at: int | None) -> Placement | None:
+    """The hunk without outer context that differs from the file in one line, if it stands where it says.
+
+    All the rest has to fit one place in the file, the context next to a change to be there, and the line
+    number to be exact: what is like another file's hunk, or another place's, is not enough.
+    """
+    if at is None:
+        return None
+    for cut, trimmed in _trimmed(hunk):
+        block = trimmed.before
+        if sum(bool(line.strip()) for line in block) < _ENOUGH:
+            continue
+        spot = locate.search(source, block, None, last=locate.LOOK_ALIKE)
+        if isinstance(spot, Spot) and _one_edit(source, hunk, cut, spot.at, at):
+            return None if _doubled(source, trimmed, spot) else Placement(trimmed, spot, NONE)
+    return None
+
+
+def _trimmed(hunk: Hunk) -> Iterator[tuple[int, Hunk]]:
+    """The hunk with fewer outer lines: how many went from the top, below zero from the bottom."""
+    tags = "".join(line.tag for line in hunk.lines)
+    top, bottom = len(tags) - len(tags.lstrip(" ")), len(tags) - len(tags.rstrip(" "))
+    for cut in range(1, max(top, bottom)):
+        if cut < top:
+            yield cut, replace(hunk, lines=hunk.lines[cut:])
+        if cut < bottom:
+            yield -cut, replace(hunk, lines=hunk.lines[:-cut])
+
+
+def _one_edit(source: Source, hunk: Hunk, cut: int, inner: int, at: int) -> bool:
+    """Whether the lines cut off stand beyond one line more than was sent, or are one that is stale.
+
+    `inner` is where the rest stands, `at` where the whole hunk is said to.
+    """
+    if cut > 0:
+        outer = hunk.before[:cut]
+        missed, stale = inner - cut - 1, inner - cut
+    else:
+        outer = hunk.before[cut:]
+        missed = inner + len(hunk.before) + cut + 1
+        stale = at if inner == at else -1
+    begins = missed if cut > 0 else inner
+    if begins == at and source.fits(outer, missed, locate.TRAILING_SPACE):
+        return True
+    return stale == at and len(outer) == 1 and not source.places(outer, locate.SPACING)
+
+
+def _doubled(source: Source, hunk: Hunk, spot: Spot | list[int]) -> bool:
+    """Whether lines added at the edge of a hunk stand there already; a true diff has context behind them."""
+    tags = "".join(line.tag for line in hunk.lines)
+    if not isinstance(spot, Spot) or set(tags.strip("+")) != {" "}:
+        return False
+    above = len(tags) - len(tags.lstrip("+"))
+    return tags.strip("+") != tags and source.fits(hunk.after, spot.at - above, locate.TRAILING_SPACE)
+
+
+def _shift(source: Source, spot: Spot, hunk: Hunk, path: str, number: int) -> Shift:
+    """How added lines move; doubt is refused."""
+    if spot.rung < locate.INDENTATION or not hunk.count("+"):
+        return NONE
+    shift = meant(hunk.lines, source.lines[spot.at : spot.at + len(hunk.before)])
+    if shift is None:
+        hint = "copy the file's own indentation into every line of the hunk"
+        raise PatchRefused("its indentation differs from the file's in no single way", path, number, hint)
+    return shift
