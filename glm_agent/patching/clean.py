@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
-_HEADS = ("--- ", "+++ ", "@@", "diff --git ", "*** ")
+_HEADS = ("--- ", "+++ ", "@@", "diff --git ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
 _COLOURED_HEAD = re.compile(r"^(?:\x1b\[[0-9;]*[mK])+(?:@@|--- |\+\+\+ |diff --git )", re.MULTILINE)
 _KEYS = {"patch", "diff", "input"}
@@ -19,10 +19,14 @@ def clean(text: str) -> list[str]:
     if _COLOURED_HEAD.search(text):
         text = _COLOUR.sub("", text)
     lines = text.split("\n")
-    heads = [line for line in lines if line.startswith(_HEADS)]
+    heads = [line for line in lines if line.startswith(_HEADS)] or [line for line in lines if line[:4] == "*** "]
     if heads and all(line.endswith("\r") for line in heads):  # it travelled as CRLF
         return [line.removesuffix("\r") for line in lines]
     return lines
+
+
+def has_entity(line: str) -> bool:
+    return _ENTITY.search(line) is not None
 
 
 def unescape(lines: list[str]) -> list[str] | None:

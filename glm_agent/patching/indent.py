@@ -37,14 +37,6 @@ class Shift(NamedTuple):
 NONE = Shift()
 
 
-class Change(NamedTuple):
-    """Neighbouring changed lines: their first added line, the file's first removed line and those around."""
-
-    added: str
-    removed: str | None
-    around: tuple[str, ...]
-
-
 def indent_of(line: str) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
 
@@ -63,80 +55,107 @@ def uniform(lines: Iterable[tuple[str, str]]) -> Shift | None:
     return next((shift for shift in choices if all(shift.of(a + "x") == b + "x" for a, b in pairs)), None)
 
 
-def meant(lines: Sequence[tuple[str, str]], there: Sequence[str]) -> Shift | None:
-    """How the added of a hunk's `lines` (tag, text) move if its old lines are `there` in the file.
+class Block:
+    """A hunk's lines (tag, text) and those of the file where its old lines were found."""
 
-    Either the sender moved the whole hunk, or only miscopied old lines: what is added has to stand as the
-    lines it replaces, or as its neighbours. None in doubt.
+    def __init__(self, lines: Sequence[tuple[str, str]], there: Sequence[str]) -> None:
+        found = iter(there)
+        pairs = [(tag, text, next(found)) for tag, text in lines if tag != "+"]
+        self.context = [(text, line) for tag, text, line in pairs if tag == " " and text.strip()]
+        self.removed = [(text, line) for tag, text, line in pairs if tag == "-" and text.strip()]
+        self.added = [text for tag, text in lines if tag == "+" and text.strip()]
+        self.groups = list(_groups(lines, there)) if self.added else []
+
+    @property
+    def old(self) -> list[tuple[str, str]]:
+        return self.context + self.removed
+
+    @property
+    def exact(self) -> bool:
+        """Whether what is added surely needs no shift: what it replaces needs none, or nothing does."""
+        return all(indent_of(sent) == indent_of(found) for sent, found in self.removed or self.context)
+
+    def admits(self, shift: Shift) -> bool:
+        """Whether all old lines, or the removed ones at least, moved by `shift` and the added ones may have."""
+        if self.added and shift.of_all(self.added) is None:
+            return False
+        return any(
+            all(indent_of(shift.of(sent) or "") == indent_of(found) for sent, found in pairs)
+            for pairs in (self.old, self.removed or self.old)
+        )
+
+    def anchored(self, shift: Shift) -> int:
+        """In how many places the first added line then stands like one it replaces, or one beside it."""
+        return sum(indent_of(shift.of(first) or "") in beside for first, beside in self.groups)
+
+    def alike(self) -> bool:
+        """Whether added lines are indented in the way of the file, the first like one of those seen."""
+        indents = {indent_of(found) for _, found in self.old}
+        own = [indent_of(line) for line in self.added]
+        unit = gcd(*map(len, indents)) or 1
+        right = all(set(indent) <= set("".join(indents)) and len(indent) % unit == 0 for indent in own)
+        return not own or (right and own[0] in indents)
+
+
+def agreed(blocks: Sequence[Block]) -> Shift | None:
+    """The one way in which all added lines of a file's hunks move; None in doubt.
+
+    Either the sender moved whole hunks, which then shows in all of them, or only miscopied old lines. What is
+    added then has to stand as the lines that it replaces, or as its neighbours.
     """
-    found = iter(there)
-    pairs = [(tag, text, next(found)) for tag, text in lines if tag != "+"]
-    pairs = [pair for pair in pairs if pair[1].strip()]
-    removed = [(text, line) for tag, text, line in pairs if tag == "-"]
-    if removed and uniform(removed) == NONE:
-        return NONE
-    whole = uniform((text, line) for _, text, line in pairs)
-    added = [text for tag, text in lines if tag == "+" and text.strip()]
-    choices = {shift: None for shift in (NONE, whole, uniform(removed)) if shift and shift.of_all(added)}
-    changes = list(_changes(lines, there))
-    if any(change.removed is not None for change in changes):
-        fitting = [shift for shift in choices if all(_replaces(shift, change) for change in changes)]
-    elif whole is None or not _certain(whole, len(pairs)) or whole not in choices:
-        fitting = [shift for shift in choices if all(_joins(shift, change) for change in changes)]
-    else:
-        fitting = [whole]
-    if not fitting:
-        return _rest(whole, choices, added, [line for _, _, line in pairs])
-    return fitting[0] if len(fitting) == 1 else None
+    adding = [block for block in blocks if block.added]
+    moves = dict.fromkeys(move for block in adding for move in (uniform(block.old), uniform(block.removed)) if move)
+    moves = [move for move in moves if move != NONE and all(block.admits(move) for block in adding)]
+    outcomes = {_outcome(move, adding): move for move in reversed(moves)}
+    still = _outcome(NONE, adding)
+    outcomes.pop(still, None)
+    if not outcomes:
+        right = all(block.exact or block.alike() or block.anchored(NONE) == len(block.groups) for block in adding)
+        return NONE if right else None
+    if len(outcomes) > 1:
+        return None
+    (move,) = outcomes.values()
+    gain = sum(block.anchored(move) - block.anchored(NONE) for block in adding)
+    if _sure(move, blocks):
+        return move if gain >= 0 else None
+    doubt = _reindents(adding) or any(block.exact and block.removed for block in adding)
+    return None if gain == 0 or doubt else move if gain > 0 else NONE
 
 
-def _certain(whole: Shift, count: int) -> bool:
-    """Whether all of `count` lines moved alike by more than a column, which may be a marker's."""
-    return count >= _MANY and " " not in (whole.add, whole.cut)
+def _outcome(shift: Shift, blocks: Sequence[Block]) -> tuple[str | None, ...]:
+    return tuple(shift.of(line) for block in blocks for line in block.added)
 
 
-def _rest(whole: Shift | None, choices: Iterable[Shift], added: list[str], found: list[str]) -> Shift | None:
-    """The answer where no added line stands as one of the file: a sure shift, else none if that looks right."""
-    if whole and whole != NONE and whole in choices:
-        return whole if _certain(whole, len(found)) else None
-    indents = {indent_of(line) for line in found}
-    styles = set("".join(indents))
-    unit = gcd(*map(len, indents)) or 1
-    own = [indent_of(line) for line in added]
-    looks_right = all(set(indent) <= styles and len(indent) % unit == 0 for indent in own)
-    return NONE if looks_right and own and own[0] in indents else None
+def _sure(move: Shift, blocks: Sequence[Block]) -> bool:
+    """Whether all lines moved so, many of them, and by more than a column, which may be a marker's."""
+    pairs = [pair for block in blocks for pair in block.old]
+    if any(indent_of(move.of(sent) or "") != indent_of(found) for sent, found in pairs):
+        return False
+    return sum(move.of(sent) != sent for sent, _ in pairs) >= _MANY and " " not in (move.add, move.cut)
 
 
-def _changes(lines: Sequence[tuple[str, str]], there: Sequence[str]) -> Iterator[Change]:
-    at, above = 0, ""
-    rows = [*lines, (" ", "")]
-    added: str | None = None
-    removed: str | None = None
-    for tag, text in rows:
+def _reindents(blocks: Sequence[Block]) -> bool:
+    """Whether some line is removed and added with nothing but its indentation changed."""
+    return any({sent.strip() for sent, _ in b.removed} & {text.strip() for text in b.added} for b in blocks)
+
+
+def _groups(lines: Sequence[tuple[str, str]], there: Sequence[str]) -> Iterator[tuple[str, set[str]]]:
+    """For each run of changes that adds: its first added line, the indentation of what it replaces or joins."""
+    found, above = iter(there), None
+    added: list[str] = []
+    removed: list[str] = []
+    for tag, text in [*lines, (" ", "")]:
         if tag == "+":
-            added = text if added is None and text.strip() else added
+            added += [text] if text.strip() else []
             continue
-        line = there[at] if at < len(there) else ""
-        at += 1
+        line = next(found, None)
         if tag == "-":
-            removed = line if removed is None and line.strip() else removed
-        elif line.strip() or at > len(there):
-            if added is not None:
-                below = (line,) if line.strip() else ()
-                yield Change(added, removed, (above, *below) if above else below)
-            added, removed, above = None, None, line
-    return
-
-
-def _replaces(shift: Shift, change: Change) -> bool:
-    if change.removed is None:
-        return _joins(shift, change)
-    return indent_of(shift.of(change.added) or "") == indent_of(change.removed)
-
-
-def _joins(shift: Shift, change: Change) -> bool:
-    own = indent_of(shift.of(change.added) or "")
-    return any(own == indent_of(line) for line in change.around)
+            removed += [line] if line and line.strip() else []
+        elif line is None or line.strip():
+            if added:
+                beside = removed[:1] or [near for near in (above, line) if near is not None]
+                yield added[0], {indent_of(near) for near in beside}
+            added, removed, above = [], [], line
 
 
 def _exchanged(indent: str, width: int) -> str | None:

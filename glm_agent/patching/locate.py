@@ -27,7 +27,7 @@ _KEYS: tuple[Callable[[str], str], ...] = (
     lambda line: line.rstrip(" \t\r"),
     lambda line: plain(line).rstrip(" \t\r"),
     lambda line: plain(line).strip(" \t\r"),
-    lambda line: _BLANKS.sub(" ", plain(line)).strip(" "),
+    lambda line: _BLANKS.sub("", plain(line)),
 )
 _NEAR = 5  # lines: how far a given line number may be off and still decide
 _FAR = 40  # lines: how far away every rival must then be

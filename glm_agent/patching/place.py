@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from . import locate
-from .indent import NONE, Shift, meant
+from .clean import has_entity, unescape
+from .indent import NONE, Block, Shift, agreed, indent_of
 from .locate import Source, Spot
 from .parse import Hunk
 from .refusal import PatchRefused
 from .splice import Placement
 
 _ENOUGH = 2  # lines that are not blank: what is left of a hunk without a stale line has to have so many
+_ESCAPED = "if they are meant so, write them with the tool `edit`; else send the patch without &lt; and the like"
+_NOWHERE = "nothing says where it belongs"
 _NAMED = 20  # hunks that a refusal names
 
 
@@ -27,10 +30,20 @@ def place(source: Source, hunks: Sequence[Hunk], path: str) -> list[Placement]:
             found.append((number, _placement(source, hunk, path, number, bool(refused))))
         except PatchRefused as refusal:
             refused.append((number, refusal))
+    if not refused and _looks_escaped(source, hunks):
+        refused = [(0, PatchRefused("its added lines look like escaped HTML", path, None, _ESCAPED))]
     if refused:
         raise _with_the_rest(refused[0][1], [number for number, _ in found], len(found) + len(refused))
     _check_numbers(found, path)
-    return _in_order(found, path)
+    return _shifted(source, _in_order(found, path), path)
+
+
+def _looks_escaped(source: Source, hunks: Sequence[Hunk]) -> bool:
+    """Whether entities are added to a file that has none, by hunks that avoid what entities stand for."""
+    added = [line.text for hunk in hunks for line in hunk.lines if line.tag == "+"]
+    if unescape(added) is None or any(has_entity(line) for line in source.lines):
+        return False
+    return unescape([line.text for hunk in hunks for line in hunk.lines]) is not None
 
 
 def stands(source: Source, hunk: Hunk) -> bool:
@@ -39,10 +52,10 @@ def stands(source: Source, hunk: Hunk) -> bool:
         return False
     if not source.places(hunk.after, locate.LINE_ENDING):
         return False
-    if not hunk.before or not source.places(hunk.before, locate.LINE_ENDING):
+    if not hunk.before:
         return True
-    at = hunk.start - 1 if hunk.start is not None else None
-    return _doubled(source, hunk, locate.search(source, hunk.before, at))
+    spot = locate.search(source, hunk.before, hunk.start - 1 if hunk.start is not None else None)
+    return not spot or _doubled(source, hunk, spot)
 
 
 def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) -> Placement:
@@ -50,7 +63,7 @@ def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) 
     at = hunk.start - 1 if hunk.start is not None else None
     if not block:
         return Placement(hunk, _insertion(source, hunk, path, number), NONE)
-    spot = locate.search(source, block, at, hunk.anchors)
+    spot = locate.search(source, block, at, hunk.anchors if at is None else ())
     if not spot and (trimmed := _without_stale(source, hunk, at)):
         return trimmed
     if not isinstance(spot, Spot):
@@ -61,7 +74,7 @@ def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) 
         raise PatchRefused(
             "already applied: the added lines stand there", path, number, "go on, or add context"
         )
-    return Placement(hunk, spot, _shift(source, spot, hunk, path, number))
+    return Placement(hunk, spot, NONE)
 
 
 def _insertion(source: Source, hunk: Hunk, path: str, number: int) -> Spot:
@@ -69,18 +82,21 @@ def _insertion(source: Source, hunk: Hunk, path: str, number: int) -> Spot:
     if not source.lines:
         return Spot(0, locate.EXACT)
     if not hunk.inserts or hunk.start is None or hunk.start > len(source.lines):
-        raise PatchRefused("nothing says where it belongs", path, number, "add lines of context")
+        raise PatchRefused(_NOWHERE, path, number, "add lines of context")
     return Spot(hunk.start, locate.EXACT, by_number=True)
 
 
 def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
     """A place that only its number chose is believed if the numbers of the file's other hunks are as far off."""
-    offsets = {_offset(placement) for _, placement in found if not placement.spot.by_number} - {None}
+    sure = [placement for _, placement in found if not placement.spot.by_number]
+    offsets = {_offset(placement) for placement in sure} - {None}
+    exact = offsets == {0} and all(placement.spot.rung <= locate.TRAILING_SPACE for placement in sure)
     for number, placement in found:
         if not placement.spot.by_number:
             continue
-        if not placement.hunk.before and placement.spot.at and offsets != {0}:
-            raise PatchRefused("nothing says where it belongs", path, number, "add lines of context")
+        if not any(line.strip() for line in placement.hunk.before) and not exact:
+            reason = "only blank lines say where it belongs" if placement.hunk.before else _NOWHERE
+            raise PatchRefused(reason, path, number, "add lines of context")
         if offsets and _offset(placement) not in offsets:
             reason = "it fits at more than one place, and the other hunks' line numbers are off"
             raise PatchRefused(reason, path, number, "add lines around it")
@@ -171,12 +187,29 @@ def _doubled(source: Source, hunk: Hunk, spot: Spot | list[int]) -> bool:
     return tags.strip("+") != tags and source.fits(hunk.after, spot.at - above, locate.TRAILING_SPACE)
 
 
-def _shift(source: Source, spot: Spot, hunk: Hunk, path: str, number: int) -> Shift:
-    """How added lines move; doubt is refused."""
-    if spot.rung < locate.INDENTATION or not hunk.count("+"):
-        return NONE
-    shift = meant(hunk.lines, source.lines[spot.at : spot.at + len(hunk.before)])
+def _shifted(source: Source, placements: Sequence[Placement], path: str) -> list[Placement]:
+    """The placements with the shift of their added lines; doubt is refused."""
+    blocks = [
+        Block(hunk.lines, source.lines[spot.at : spot.at + len(hunk.before)]) for hunk, spot, _ in placements
+    ]
+    shift: Shift | None = NONE
+    if any(placement.spot.rung >= locate.INDENTATION for placement in placements):
+        shift = agreed(blocks)
     if shift is None:
-        hint = "copy the file's own indentation into every line of the hunk"
-        raise PatchRefused("its indentation differs from the file's in no single way", path, number, hint)
-    return shift
+        hint = "copy the file's own indentation into every line of each hunk"
+        raise PatchRefused("its indentation differs from the file's in no single way", path, None, hint)
+    if shift == NONE and _foreign(source, blocks):
+        hint = "indent the added lines as the file does"
+        raise PatchRefused("no line of the file is indented as the added lines are", path, None, hint)
+    return [placement._replace(shift=shift) for placement in placements]
+
+
+def _foreign(source: Source, blocks: Sequence[Block]) -> bool:
+    """Whether lines indented by tabs come into a file that uses spaces, or the reverse, and none was copied."""
+    if any(sent[0] in " \t" and sent[0] == found[0] for block in blocks for sent, found in block.old):
+        return False
+    styles = {indent_of(line)[:2] for block in blocks for line in block.added} - {"", " "}
+    if not styles:
+        return False
+    own = {line[0] for line in source.lines if line[:1] in ("\t", " ") and line[:2] != " *"}
+    return bool(own) and not {style[0] for style in styles} & own
