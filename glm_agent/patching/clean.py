@@ -19,7 +19,9 @@ def clean(text: str) -> list[str]:
     if _COLOURED_HEAD.search(text):
         text = _COLOUR.sub("", text)
     lines = text.split("\n")
-    heads = [line for line in lines if line.startswith(_HEADS)] or [line for line in lines if line[:4] == "*** "]
+    heads = [line for line in lines if line.startswith(_HEADS)] or [
+        line for line in lines if line[:4] == "*** "
+    ]
     if heads and all(line.endswith("\r") for line in heads):  # it travelled as CRLF
         return [line.removesuffix("\r") for line in lines]
     return lines
@@ -30,7 +32,7 @@ def has_entity(line: str) -> bool:
 
 
 def unescape(lines: list[str]) -> list[str] | None:
-    """Lines of content that were written with HTML entities throughout, without them; None if they were not."""
+    """Lines that were written with HTML entities throughout, without them; None if they were not."""
     if not any(_ENTITY.search(line) for line in lines) or any(_RAW.search(line) for line in lines):
         return None
     from html import unescape

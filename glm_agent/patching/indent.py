@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import gcd
 from typing import NamedTuple
 
+from .alike import plain
+
 _WIDTHS = (4, 2, 8, 3)  # of a tab
 _MANY = 3  # lines that all moved alike: chance does not do that
 
@@ -60,7 +62,7 @@ class Block:
 
     def __init__(self, lines: Sequence[tuple[str, str]], there: Sequence[str]) -> None:
         found = iter(there)
-        pairs = [(tag, text, next(found)) for tag, text in lines if tag != "+"]
+        pairs = [(tag, plain(text), plain(next(found))) for tag, text in lines if tag != "+"]
         self.context = [(text, line) for tag, text, line in pairs if tag == " " and text.strip()]
         self.removed = [(text, line) for tag, text, line in pairs if tag == "-" and text.strip()]
         self.added = [text for tag, text in lines if tag == "+" and text.strip()]
@@ -76,7 +78,7 @@ class Block:
         return all(indent_of(sent) == indent_of(found) for sent, found in self.removed or self.context)
 
     def admits(self, shift: Shift) -> bool:
-        """Whether all old lines, or the removed ones at least, moved by `shift` and the added ones may have."""
+        """Whether all old lines, or at least those removed, moved by `shift`, and the added ones may have."""
         if self.added and shift.of_all(self.added) is None:
             return False
         return any(
@@ -104,13 +106,15 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     added then has to stand as the lines that it replaces, or as its neighbours.
     """
     adding = [block for block in blocks if block.added]
-    moves = dict.fromkeys(move for block in adding for move in (uniform(block.old), uniform(block.removed)) if move)
-    moves = [move for move in moves if move != NONE and all(block.admits(move) for block in adding)]
+    moves = [move for block in adding for move in (uniform(block.old), _column(block.removed)) if move]
+    moves = [move for move in moves if move != NONE and all(block.admits(move) for block in blocks)]
     outcomes = {_outcome(move, adding): move for move in reversed(moves)}
     still = _outcome(NONE, adding)
     outcomes.pop(still, None)
     if not outcomes:
-        right = all(block.exact or block.alike() or block.anchored(NONE) == len(block.groups) for block in adding)
+        right = all(
+            block.exact or block.alike() or block.anchored(NONE) == len(block.groups) for block in adding
+        )
         return NONE if right else None
     if len(outcomes) > 1:
         return None
@@ -118,8 +122,15 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     gain = sum(block.anchored(move) - block.anchored(NONE) for block in adding)
     if _sure(move, blocks):
         return move if gain >= 0 else None
-    doubt = _reindents(adding) or any(block.exact and block.removed for block in adding)
+    few = not any(block.removed for block in adding) and sum(len(block.old) for block in blocks) < _MANY
+    doubt = few or _reindents(adding) or any(block.exact and block.removed for block in adding)
     return None if gain == 0 or doubt else move if gain > 0 else NONE
+
+
+def _column(removed: Sequence[tuple[str, str]]) -> Shift | None:
+    """The shift of removed lines if it is a marker's column: context may have lost or gained its own."""
+    shift = uniform(removed)
+    return shift if shift and " " in (shift.add, shift.cut) else None
 
 
 def _outcome(shift: Shift, blocks: Sequence[Block]) -> tuple[str | None, ...]:
@@ -140,7 +151,7 @@ def _reindents(blocks: Sequence[Block]) -> bool:
 
 
 def _groups(lines: Sequence[tuple[str, str]], there: Sequence[str]) -> Iterator[tuple[str, set[str]]]:
-    """For each run of changes that adds: its first added line, the indentation of what it replaces or joins."""
+    """For each run of changes that adds: its first added line, and how what it replaces or joins is indented."""
     found, above = iter(there), None
     added: list[str] = []
     removed: list[str] = []

@@ -31,9 +31,9 @@ _KEYS: tuple[Callable[[str], str], ...] = (
 )
 _NEAR = 5  # lines: how far a given line number may be off and still decide
 _FAR = 40  # lines: how far away every rival must then be
+_FEW = 3  # lines of which one may differ from a place that nearly fits
 _RARE = 200  # positions of one line that are worth checking one by one
 _ENOUGH = 64  # places: more are not counted
-_CUT = 40  # characters of an anchor: a longer one may have been cut off
 
 
 class Spot(NamedTuple):
@@ -52,8 +52,11 @@ class Source:
         self.lines = text.split("\n")
         if self.final:
             self.lines.pop()
-        self._keyed: dict[int, list[str]] = {}
-        self._index: dict[int, dict[str, list[int]]] = {}
+        self._alike_at = {
+            LINE_ENDING: "\r" not in text,
+            LOOK_ALIKE: text.isascii(),
+        }  # same keys as a rung above
+        self._keyed: dict[int, _Keyed] = {}
 
     def text(self, lines: Sequence[str], final: bool) -> str:
         return "\n".join(lines) + ("\n" if final and lines else "")
@@ -68,13 +71,13 @@ class Source:
         """The first lines of all places where `block` stands, in order; at most 64 are looked for."""
         key = _KEYS[rung]
         wanted = [key(line) for line in block]
-        lines, index = self._lines(rung)
-        rarest = min(range(len(wanted)), key=lambda i: len(index.get(wanted[i], ())))
-        seen = index.get(wanted[rarest], [])
+        keyed = self._at(rung)
+        rarest = min(range(len(wanted)), key=lambda i: len(keyed.index.get(wanted[i], ())))
+        seen = keyed.index.get(wanted[rarest], [])
         if len(seen) > _RARE:
-            return _search(lines, wanted)
+            return keyed.search(wanted)
         starts = (at - rarest for at in seen)
-        return [at for at in starts if at >= 0 and lines[at : at + len(wanted)] == wanted][:_ENOUGH]
+        return [at for at in starts if at >= 0 and keyed.lines[at : at + len(wanted)] == wanted][:_ENOUGH]
 
     def fits(self, block: Sequence[str], at: int, rung: int = EXACT) -> bool:
         key = _KEYS[rung]
@@ -85,13 +88,48 @@ class Source:
             and all(key(a) == key(b) for a, b in zip(there, block, strict=True))
         )
 
-    def _lines(self, rung: int) -> tuple[list[str], dict[str, list[int]]]:
+    def nearly_fits(self, block: Sequence[str], at: int) -> bool:
+        """Whether all lines of `block` that are not blank, or one third less, stand at `at`."""
+        key = _KEYS[SPACING]
+        there = self.lines[at : at + len(block)] if at >= 0 else []
+        pairs = [(key(a), key(b)) for a, b in zip(block, there, strict=False) if a.strip()]
+        return len(there) == len(block) and sum(a != b for a, b in pairs) <= len(pairs) // _FEW
+
+    def _at(self, rung: int) -> _Keyed:
         if rung not in self._keyed:
-            lines = self._keyed[rung] = [_KEYS[rung](line) for line in self.lines]
-            index = self._index[rung] = {}
-            for at, line in enumerate(lines):
-                index.setdefault(line, []).append(at)
-        return self._keyed[rung], self._index[rung]
+            same = self._alike_at.get(rung, False)
+            self._keyed[rung] = (
+                self._at(rung - 1) if same else _Keyed([_KEYS[rung](line) for line in self.lines])
+            )
+        return self._keyed[rung]
+
+
+class _Keyed:
+    """The lines of a text as one rung compares them, and where each stands."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.index: dict[str, list[int]] = {}
+        for at, line in enumerate(lines):
+            self.index.setdefault(line, []).append(at)
+        self._text = ""
+        self._offsets: list[int] = []
+
+    def search(self, wanted: Sequence[str]) -> list[int]:
+        """Places of a block made of common lines alone: by text search, which stays linear for any input."""
+        from bisect import bisect_left
+        from itertools import accumulate
+
+        if not self._text:
+            self._text = "\n" + "\n".join(self.lines) + "\n"
+            self._offsets = list(accumulate((len(line) + 1 for line in self.lines), initial=0))
+        needle = "\n" + "\n".join(wanted) + "\n"
+        places: list[int] = []
+        found = self._text.find(needle)
+        while found >= 0 and len(places) < _ENOUGH:
+            places.append(bisect_left(self._offsets, found))
+            found = self._text.find(needle, found + 1)
+        return places
 
 
 def find(source: Source, block: Sequence[str], at: int | None, path: str, hunk: int | None = None) -> Spot:
@@ -131,7 +169,7 @@ def search(
             chosen = _below(source, places, anchors)
         if chosen is None or not any(line.strip() for line in block):
             return places
-        if at is not None and source.fits(block, at, last):  # the number means a place that fits less well
+        if at is not None and source.nearly_fits(block, at):  # the number may well mean that place
             return sorted((chosen.at, at))
         return Spot(chosen.at, rung, chosen.by_number)
     return []
@@ -151,7 +189,7 @@ def _below(source: Source, places: Sequence[int], anchors: Sequence[str]) -> Spo
     """The only place below the anchors, or the only one in the block that the last of them opens."""
     start = -1
     for anchor in anchors:
-        stand = [at for at, line in enumerate(source.lines) if at > start and _is_anchor(line, anchor)]
+        stand = [at for at in source.places([anchor], INDENTATION) if at > start]
         if len(stand) != 1:
             return None
         start = stand[0]
@@ -164,11 +202,6 @@ def _below(source: Source, places: Sequence[int], anchors: Sequence[str]) -> Spo
     return Spot(below[0], EXACT) if len(below) == 1 and len(places) < _ENOUGH else None
 
 
-def _is_anchor(line: str, anchor: str) -> bool:
-    line = line.strip()
-    return line == anchor or (len(anchor) >= _CUT and line.startswith(anchor))
-
-
 def _end_of_block(lines: Sequence[str], start: int) -> int:
     depth = len(indent_of(lines[start]))
     for at in range(start + 1, len(lines)):
@@ -176,19 +209,3 @@ def _end_of_block(lines: Sequence[str], start: int) -> int:
         if line and len(indent_of(lines[at])) <= depth and line[0] not in "{}()[]":
             return at
     return len(lines)
-
-
-def _search(lines: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Places of a block made of common lines alone: by text search, which stays linear for any input."""
-    from bisect import bisect_left
-    from itertools import accumulate
-
-    text = "\n" + "\n".join(lines) + "\n"
-    needle = "\n" + "\n".join(wanted) + "\n"
-    offsets = list(accumulate((len(line) + 1 for line in lines), initial=0))
-    places: list[int] = []
-    found = text.find(needle)
-    while found >= 0 and len(places) < _ENOUGH:
-        places.append(bisect_left(offsets, found))
-        found = text.find(needle, found + 1)
-    return places

@@ -68,7 +68,9 @@ def check(path: str) -> None:
     """Refuses a path that is not below the root of the tree, git's own, or no path at all."""
     try:
         if normalise(path, ()) != path:
-            raise PatchRefused("its path is written in a roundabout way", path, None, "write it without . and ..")
+            raise PatchRefused(
+                "its path is written in a roundabout way", path, None, "write it without . and .."
+            )
     except PatchRefused:
         raise
     except ToolError as error:

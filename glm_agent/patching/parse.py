@@ -19,6 +19,7 @@ LIMIT = 4 * 1024 * 1024  # characters of patch
 _HUNKS = 20_000
 _NEXT_STEP = "send a unified diff: --- a/path, +++ b/path, @@ -line,count +line,count @@, then the lines"
 _OPERATION = re.compile(r"\*\*\* (?:\w+ File|Move to)\b")
+_DEPTH = 8  # anchors above one hunk
 _MODES = {"100644": 0o644, "100755": 0o755}
 
 
@@ -33,7 +34,7 @@ class Line(NamedTuple):
 class Hunk:
     """`start` is the line given for the old file (from 1), None if none was.
 
-    `old_bare` and `new_bare`: that side was marked as ending without a newline. `anchors`: lines said to stand
+    `old_bare` and `new_bare`: that side was marked as ending without a newline. `anchors`: lines that stand
     somewhere above, the outermost first. `inserts`: the header says that no old line is touched.
     """
 
@@ -118,7 +119,7 @@ class _Reader:
         self.lines, self.at = lines, 0
         self.files: list[FilePatch] = []
         self.anchors: tuple[str, ...] = ()  # header lines without a body, above the next one
-        self.loose = False  # a hunk has ended and prose may not yet begin
+        self.loose = False  # below a file's header, where a + or - is no prose
 
     def read(self) -> list[FilePatch]:
         while self.at < len(self.lines):
@@ -133,7 +134,7 @@ class _Reader:
 
     def _file(self, kind: str, old: str, new: str, used: int) -> None:
         self.at += used
-        self.loose, self.anchors = False, ()
+        self.loose, self.anchors = True, ()
         if kind == "git":
             self.files.append(FilePatch(*names.git_names(old), open=True))
             return
@@ -148,8 +149,9 @@ class _Reader:
             file.old, file.new, file.open = old, new, False
             file.creates |= file.old == names.DEV_NULL
             file.deletes |= file.new == names.DEV_NULL
-        following = self.lines[self.at] if self.at < len(self.lines) else ""
-        if following[:1] in ("+", "-", " ") and not starts_file(self.lines, self.at):
+        ahead = next((at for at in range(self.at, len(self.lines)) if self.lines[at].strip()), self.at)
+        following = self.lines[ahead] if ahead < len(self.lines) else ""
+        if following[:1] in ("+", "-", " ") and not starts_file(self.lines, ahead):
             self._hunk(Header())  # the @@ line was left out
 
     def _hunk(self, header: Header) -> None:
@@ -157,11 +159,11 @@ class _Reader:
             raise PatchRefused("a hunk without a file name above it", hint=_NEXT_STEP)
         if header.written:
             self.at += 1
-        anchors = (*self.anchors, header.section) if header.section else self.anchors
-        if header.section and header.start is None and self.lines[self.at : self.at + 1] != []:
-            if self.lines[self.at].startswith("@@"):
-                self.anchors = anchors
-                return
+        anchors = (*self.anchors, header.section)[-_DEPTH:] if header.section else self.anchors
+        following = self.lines[self.at] if self.at < len(self.lines) else ""
+        if header.section and header.start is None and following.startswith("@@"):
+            self.anchors = anchors
+            return
         body = read_body(self.lines, self.at, header, self.files[-1].creates)
         if not body.lines:
             raise PatchRefused(f"the hunk at line {self.at} of the patch is empty", hint=_NEXT_STEP)
@@ -212,7 +214,9 @@ class _Reader:
         if line.startswith("```"):
             self.loose = False
         if _OPERATION.match(line):
-            raise PatchRefused(f"line {self.at + 1} of the patch is no operation: {line[:80]!r}", hint=_NEXT_STEP)
+            raise PatchRefused(
+                f"line {self.at + 1} of the patch is no operation: {line[:80]!r}", hint=_NEXT_STEP
+            )
         if line.startswith(("Binary files ", "GIT binary patch")):
             raise PatchRefused("binary patches are not supported")
         stray = line.startswith(("+", "-")) and line.strip() not in ("--", "---")
@@ -271,6 +275,4 @@ def _check(files: list[FilePatch]) -> None:
             lines = [Line(line.line_type, line.value.removesuffix("\n")) for line in hunk]
             head = body.header
             inserts = head.old == 0 and head.start is not None
-            file.hunks.append(
-                Hunk(lines, head.start, body.old_bare, body.new_bare, body.anchors, inserts)
-            )
+            file.hunks.append(Hunk(lines, head.start, body.old_bare, body.new_bare, body.anchors, inserts))

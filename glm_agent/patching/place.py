@@ -14,8 +14,11 @@ from .refusal import PatchRefused
 from .splice import Placement
 
 _ENOUGH = 2  # lines that are not blank: what is left of a hunk without a stale line has to have so many
-_ESCAPED = "if they are meant so, write them with the tool `edit`; else send the patch without &lt; and the like"
+_ESCAPED = (
+    "if they are meant so, write them with the tool `edit`; else send the patch without &lt; and the like"
+)
 _NOWHERE = "nothing says where it belongs"
+_OUTER = 10  # lines of context that are looked at for a stale one
 _NAMED = 20  # hunks that a refusal names
 
 
@@ -87,15 +90,16 @@ def _insertion(source: Source, hunk: Hunk, path: str, number: int) -> Spot:
 
 
 def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
-    """A place that only its number chose is believed if the numbers of the file's other hunks are as far off."""
+    """Believes a place that only its number chose if the numbers of the file's other hunks are as far off."""
     sure = [placement for _, placement in found if not placement.spot.by_number]
     offsets = {_offset(placement) for placement in sure} - {None}
     exact = offsets == {0} and all(placement.spot.rung <= locate.TRAILING_SPACE for placement in sure)
     for number, placement in found:
         if not placement.spot.by_number:
             continue
-        if not any(line.strip() for line in placement.hunk.before) and not exact:
-            reason = "only blank lines say where it belongs" if placement.hunk.before else _NOWHERE
+        block = placement.hunk.before
+        if not any(char.isalnum() for line in block for char in line) and not exact:
+            reason = "it fits at more than one place, and says little" if block else _NOWHERE
             raise PatchRefused(reason, path, number, "add lines of context")
         if offsets and _offset(placement) not in offsets:
             reason = "it fits at more than one place, and the other hunks' line numbers are off"
@@ -114,7 +118,11 @@ def _in_order(found: list[tuple[int, Placement]], path: str) -> list[Placement]:
     placements: list[Placement] = []
     done = 0
     for number, placement in found:
-        if placements and placement.spot.at == placements[-1].spot.at and placement.hunk == placements[-1].hunk:
+        if (
+            placements
+            and placement.spot.at == placements[-1].spot.at
+            and placement.hunk == placements[-1].hunk
+        ):
             continue  # sent twice
         if placement.spot.at < done:
             raise PatchRefused("it overlaps another hunk of this file", path, number, "send them as one hunk")
@@ -153,7 +161,7 @@ def _trimmed(hunk: Hunk) -> Iterator[tuple[int, Hunk]]:
     """The hunk with fewer outer lines: how many went from the top, below zero from the bottom."""
     tags = "".join(line.tag for line in hunk.lines)
     top, bottom = len(tags) - len(tags.lstrip(" ")), len(tags) - len(tags.rstrip(" "))
-    for cut in range(1, max(top, bottom)):
+    for cut in range(1, min(max(top, bottom), _OUTER)):
         if cut < top:
             yield cut, replace(hunk, lines=hunk.lines[cut:])
         if cut < bottom:
@@ -205,7 +213,7 @@ def _shifted(source: Source, placements: Sequence[Placement], path: str) -> list
 
 
 def _foreign(source: Source, blocks: Sequence[Block]) -> bool:
-    """Whether lines indented by tabs come into a file that uses spaces, or the reverse, and none was copied."""
+    """Whether lines indented by tabs come into a file of spaces, or the reverse, and none was copied."""
     if any(sent[0] in " \t" and sent[0] == found[0] for block in blocks for sent, found in block.old):
         return False
     styles = {indent_of(line)[:2] for block in blocks for line in block.added} - {"", " "}

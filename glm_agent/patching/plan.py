@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from ..paths import shown
 from . import locate, names
 from .locate import Source
 from .parse import FilePatch, Hunk, parse
 from .place import place, stands
 from .refusal import MISSING_LINES, NO_FILE, PatchRefused, numbered
 from .splice import splice
+
+_NAMED = 10  # files that a refusal names
 
 Texts = Mapping[str, str | None]
 
@@ -57,10 +60,11 @@ def apply_patch(patch_text: str, before: Texts, reverse: bool = False) -> dict[s
     """
     after: dict[str, str | None] = {}
     for change in plan(patch_text, before, reverse):
+        path = change.new_path or change.path
+        for touched in {path, change.path}:
+            names.check(touched)
         if change.new_path is not None:
             after[change.path] = None
-        path = change.new_path or change.path
-        names.check(path)
         if before.get(path) != change.text:
             after[path] = change.text
     return after
@@ -81,25 +85,46 @@ def _plan(files: Sequence[FilePatch], before: Texts) -> list[FileChange]:
     groups = _by_path(files, before)
     if _all_there(groups, before):
         return [FileChange(path, "same", before.get(path)) for path in groups]
-    changes = [_change(path, group, before) for path, group in groups.items()]
+    changes = _changes(groups, before)
     if all(
         change.text == before.get(change.path) and not change.new_path and not change.mode
         for change in changes
     ):
         raise PatchRefused("the patch changes nothing", changes[0].path)
-    _check_names([path for change in changes for path in (change.path, change.new_path) if path], before)
+    _check_names(changes, before)
     return changes
 
 
-def _check_names(touched: Sequence[str], before: Texts) -> None:
-    """Refuses a file that is touched twice, also under a name that some file system takes for the same."""
-    if twice := next((path for path in touched if touched.count(path) > 1), None):
-        raise PatchRefused("two parts of the patch make or take away the same file", twice)
-    known: dict[str, str] = {}
-    for path in (*(path for path, text in before.items() if text is not None), *touched):
-        other = known.setdefault(names.folded(path), path)
-        if other != path:
-            raise PatchRefused(f"some file systems take it for {other}", path, None, "use another name")
+def _changes(groups: Mapping[str, Sequence[FilePatch]], before: Texts) -> list[FileChange]:
+    """The change of every file; a refusal says of which others all would have applied."""
+    changes: list[FileChange] = []
+    refused: list[PatchRefused] = []
+    for path, group in groups.items():
+        try:
+            changes.append(_change(path, group, before))
+        except PatchRefused as refusal:
+            refused.append(refusal)
+    if refused and changes:
+        named = ", ".join(shown(change.path) for change in changes[:_NAMED]) + ", …" * (len(changes) > _NAMED)
+        hint = f"{refused[0].hint}\nnothing is wrong with the patch for {named}".lstrip("\n")
+        raise PatchRefused(refused[0].reason, refused[0].path, refused[0].hunk, hint)
+    if refused:
+        raise refused[0]
+    return changes
+
+
+def _check_names(changes: Sequence[FileChange], before: Texts) -> None:
+    """Refuses a file that is touched twice, and a new name that some file system takes for another's."""
+    known = {names.folded(path): path for path, text in before.items() if text is not None}
+    touched: set[str] = set()
+    for change in changes:
+        for path in filter(None, (change.path, change.new_path)):
+            if path in touched:
+                raise PatchRefused("two parts of the patch make or take away the same file", path)
+            touched.add(path)
+            if known.setdefault(names.folded(path), path) != path and before.get(path) is None:
+                other = shown(known[names.folded(path)])
+                raise PatchRefused(f"some file systems take it for {other}", path, None, "use another name")
 
 
 def _by_path(files: Iterable[FilePatch], before: Texts) -> dict[str, list[FilePatch]]:
@@ -126,13 +151,19 @@ def _path(file: FilePatch, before: Texts) -> str:
 
 
 def _all_there(groups: Mapping[str, Sequence[FilePatch]], before: Texts) -> bool:
-    """Whether every hunk of every file is there. Lines that are merely gone prove nothing: some must be added."""
+    """Whether every hunk of every file is there. Lines that are merely gone prove nothing."""
     parts = [(before.get(path), file) for path, group in groups.items() for file in group]
-    if any(file.deletes or file.target or file.mode and not file.creates for _, file in parts):
+    if any(file.deletes or file.target or (file.mode and not file.creates) for _, file in parts):
         return False
-    if not any(hunk.count("+") for _, file in parts for hunk in file.hunks):
+    if not any(_brings(hunk) for _, file in parts for hunk in file.hunks):
         return False
     return all(text is not None and _is_there(text, file) for text, file in parts)
+
+
+def _brings(hunk: Hunk) -> bool:
+    """Whether the hunk adds text, not only another order, indentation or line end."""
+    removed = {line.text.strip() for line in hunk.lines if line.tag == "-"}
+    return any(line.text.strip() not in removed | {""} for line in hunk.lines if line.tag == "+")
 
 
 def _is_there(text: str, file: FilePatch) -> bool:

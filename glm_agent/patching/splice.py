@@ -50,7 +50,11 @@ def _replacement(source: Source, placement: Placement) -> list[str]:
     hunk, spot, shift = placement
     span = range(spot.at, spot.at + len(hunk.before))
     around = span or range(max(0, spot.at - 1), min(spot.at + 1, len(source.lines)))
-    verbatim = spot.rung == EXACT and (span or not source.lines) and not (_plain(hunk) and any(source.crlf(at) for at in around))
+    verbatim = (
+        spot.rung == EXACT
+        and (span or not source.lines)
+        and not (_plain(hunk) and any(source.crlf(at) for at in around))
+    )
     out: list[str] = []
     at = spot.at
     for tag, text in hunk.lines:

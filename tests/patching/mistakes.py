@@ -17,11 +17,23 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-_MODULES = ("textwrap", "shlex", "bisect", "heapq", "fnmatch", "calendar", "csv", "getopt", "sched", "string", "cmd")
+_MODULES = (
+    "textwrap",
+    "shlex",
+    "bisect",
+    "heapq",
+    "fnmatch",
+    "calendar",
+    "csv",
+    "getopt",
+    "sched",
+    "string",
+    "cmd",
+)
 _PROSE = (
-    "Ünïcode — “quoted”, it’s fine.\n\n\tdeep\n\t\tdeeper  \n\nif a < b && c > d {\n\treturn &x;\n}\n\n"
-    "<ul>\n  <li>one &amp; two</li>\n  <li>three</li>\n</ul>\n\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-- comment\n++i;\n"
-    "```diff\n-old\n+new\n```\nlast line\n"
+    "Ünïcode — “quoted”, it\u2019s fine.\n\n\tdeep\n\t\tdeeper  \n\nif a < b && c > d {\n\treturn &x;\n}\n\n"
+    "<ul>\n  <li>one &amp; two</li>\n  <li>three</li>\n</ul>\n\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-- comment\n"
+    "++i;\n```diff\n-old\n+new\n```\nlast line\n"
 )
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@.*$")
 
@@ -42,7 +54,7 @@ Mistake = Callable[[random.Random, Case], Case]
 
 @cache
 def texts() -> tuple[str, ...]:
-    """Real text: modules of the standard library, cut to size, the same with tabs, and some that is no code."""
+    """Real text: modules of the standard library, cut to size, the same with tabs, and some prose."""
     library = Path(sysconfig.get_paths()["stdlib"])
     found = [_PROSE]
     for name in _MODULES:
@@ -64,7 +76,9 @@ def make(seed: int) -> Case:
     after = _edited(rng, before)
     case = Case(before, after, _hunks(before, after, rng.choice((0, 1, 1, 2, 3, 3, 3, 3, 5, 10))))
     for mistake in rng.sample(_IN_HUNKS, rng.choice((0, 1, 1, 1, 2, 2, 3))):
-        if mistake not in _OF_INDENTATION or not any(other.__name__ in case.mistakes for other in _OF_INDENTATION):
+        if mistake not in _OF_INDENTATION or not any(
+            other.__name__ in case.mistakes for other in _OF_INDENTATION
+        ):
             case = _with(rng, case, mistake)
     case = replace(case, patch=_written(case.hunks))
     for mistake in rng.sample(_IN_TEXT, rng.choice((0, 0, 0, 1, 1, 2))):
@@ -136,7 +150,9 @@ def _lines(text: str) -> list[str]:
 
 
 def _written(hunks: Sequence[tuple[str, Sequence[str]]]) -> str:
-    body = "".join("".join(f"{line}\n" for line in (*filter(None, (header,)), *lines)) for header, lines in hunks)
+    body = "".join(
+        "".join(f"{line}\n" for line in (*filter(None, (header,)), *lines)) for header, lines in hunks
+    )
     return f"--- a/f.py\n+++ b/f.py\n{body}"
 
 
@@ -146,7 +162,8 @@ def _each(case: Case, change: Callable[[str], str], tags: str) -> Case:
         (
             header,
             tuple(
-                line[0] + change(line[1:]) if line[:1] in tuple(tags) and line[1:].strip() else line for line in lines
+                line[0] + change(line[1:]) if line[:1] in tuple(tags) and line[1:].strip() else line
+                for line in lines
             ),
         )
         for header, lines in case.hunks
@@ -165,7 +182,9 @@ def _headers(case: Case, change: Callable[[re.Match[str]], str]) -> Case:
 
 
 def wrong_numbers(rng: random.Random, case: Case) -> Case:
-    return _headers(case, lambda m: f"@@ -{rng.randint(1, 200)},{m[2] or 1} +{rng.randint(1, 200)},{m[4] or 1} @@")
+    return _headers(
+        case, lambda m: f"@@ -{rng.randint(1, 200)},{m[2] or 1} +{rng.randint(1, 200)},{m[4] or 1} @@"
+    )
 
 
 def numbers_off(rng: random.Random, case: Case) -> Case:
@@ -211,7 +230,12 @@ def trailing_space_added(rng: random.Random, case: Case) -> Case:
 
 
 def blank_context_stripped(_: random.Random, case: Case) -> Case:
-    return replace(case, hunks=tuple((head, tuple(line if line.strip() else "" for line in lines)) for head, lines in case.hunks))
+    return replace(
+        case,
+        hunks=tuple(
+            (head, tuple(line if line.strip() else "" for line in lines)) for head, lines in case.hunks
+        ),
+    )
 
 
 def context_without_prefix(rng: random.Random, case: Case) -> Case:
@@ -219,7 +243,18 @@ def context_without_prefix(rng: random.Random, case: Case) -> Case:
     return replace(
         case,
         hunks=tuple(
-            (head, tuple(line[1:] if line[:1] == " " and line[1:2].strip() and line[1] not in "+-\\@*`<" and rng.random() < share else line for line in lines))
+            (
+                head,
+                tuple(
+                    line[1:]
+                    if line[:1] == " "
+                    and line[1:2].strip()
+                    and line[1] not in "+-\\@*`<"
+                    and rng.random() < share
+                    else line
+                    for line in lines
+                ),
+            )
             for head, lines in case.hunks
         ),
     )
@@ -241,7 +276,11 @@ def everything_indented(rng: random.Random, case: Case) -> Case:
 def everything_outdented(rng: random.Random, case: Case) -> Case:
     pad = rng.choice(("  ", "    ", "\t"))
     lines = [line[1:] for _, lines in case.hunks for line in lines if line[:1] in " -+" and line[1:].strip()]
-    return _each(case, lambda text: text.removeprefix(pad), " -+") if all(line.startswith(pad) for line in lines) else case
+    return (
+        _each(case, lambda text: text.removeprefix(pad), " -+")
+        if all(line.startswith(pad) for line in lines)
+        else case
+    )
 
 
 def drifted_context(rng: random.Random, case: Case) -> Case:
@@ -265,12 +304,12 @@ def spaces_for_tabs(rng: random.Random, case: Case) -> Case:
 
 
 def typographic_context(rng: random.Random, case: Case) -> Case:
-    table = str.maketrans({"'": "’", '"': "”", "-": "–", " ": "\u00a0"})
+    table = str.maketrans({"'": "\u2019", '"': "\u201d", "-": "\u2013", " ": "\u00a0"})
     return _each(case, lambda text: text.translate(table) if rng.random() < 0.5 else text, " ")
 
 
 def ascii_context(_: random.Random, case: Case) -> Case:
-    return _each(case, lambda text: text.translate(str.maketrans("“”’—", "\"\"'-")), " ")
+    return _each(case, lambda text: text.translate(str.maketrans("“”\u2019—", '""\'-')), " ")
 
 
 def inner_spacing(rng: random.Random, case: Case) -> Case:
@@ -278,7 +317,9 @@ def inner_spacing(rng: random.Random, case: Case) -> Case:
 
 
 def marker_missing(_: random.Random, case: Case) -> Case:
-    hunks = tuple((head, tuple(line for line in lines if not line.startswith("\\ "))) for head, lines in case.hunks)
+    hunks = tuple(
+        (head, tuple(line for line in lines if not line.startswith("\\ "))) for head, lines in case.hunks
+    )
     bare = (case.before.endswith("\n"), (case.after or "").endswith("\n"))
     return replace(case, hunks=hunks) if bare[0] == bare[1] else case
 
@@ -293,11 +334,15 @@ def lines_above(rng: random.Random, case: Case) -> Case:
 
 def stale_removed_line(rng: random.Random, case: Case) -> Case:
     """A line that is to go has changed: whatever else is in the file, the patch does not fit it."""
-    removed = [line[1:] for _, lines in case.hunks for line in lines if line.startswith("-") and line.strip("- \t")]
+    removed = [
+        line[1:] for _, lines in case.hunks for line in lines if line.startswith("-") and line.strip("- \t")
+    ]
     if not removed:
         return case
     gone = rng.choice(removed)
-    lines = [f"{line} # meanwhile" if line.strip() == gone.strip() else line for line in case.before.split("\n")]
+    lines = [
+        f"{line} # meanwhile" if line.strip() == gone.strip() else line for line in case.before.split("\n")
+    ]
     before = "\n".join(lines)
     return case if before == case.before else replace(case, before=before, after=None)
 
@@ -333,7 +378,9 @@ def fence_and_prose(_: random.Random, case: Case) -> Case:
     if "```" in case.patch:
         return case
     patch = case.patch.removesuffix("\n")
-    return replace(case, patch=f"Here is the fix:\n\n```diff\n{patch}\n```\n\nThis should\n- work\n- be fine\n")
+    return replace(
+        case, patch=f"Here is the fix:\n\n```diff\n{patch}\n```\n\nThis should\n- work\n- be fine\n"
+    )
 
 
 def json_text(_: random.Random, case: Case) -> Case:
@@ -352,6 +399,8 @@ def html_entities(_: random.Random, case: Case) -> Case:
 
 
 def envelope(_: random.Random, case: Case) -> Case:
+    if not case.patch.startswith("--- "):
+        return case
     body = "\n".join(case.patch.removesuffix("\n").split("\n")[2:])
     return replace(case, patch=f"*** Begin Patch\n*** Update File: f.py\n{body}\n*** End Patch\n")
 
@@ -362,6 +411,8 @@ def envelope_and_headers(_: random.Random, case: Case) -> Case:
 
 
 def only_the_git_line(_: random.Random, case: Case) -> Case:
+    if not case.patch.startswith("--- "):
+        return case
     return replace(case, patch=case.patch.replace("--- a/f.py\n+++ b/f.py\n", "diff --git a/f.py b/f.py\n"))
 
 
@@ -378,7 +429,15 @@ def in_colour(_: random.Random, case: Case) -> Case:
 
 
 _IN_HUNKS: tuple[Mistake, ...] = (
-    *(wrong_numbers, numbers_off, wrong_counts, bare_headers, headers_with_a_section, swapped_hunks, repeated_hunk),
+    *(
+        wrong_numbers,
+        numbers_off,
+        wrong_counts,
+        bare_headers,
+        headers_with_a_section,
+        swapped_hunks,
+        repeated_hunk,
+    ),
     *(stripped_trailing_space, trailing_space_added, blank_context_stripped, context_without_prefix),
     *(doubled_context_prefix, space_after_every_marker, everything_indented, everything_outdented),
     *(drifted_context, context_with_spaces_for_tabs, spaces_for_tabs, typographic_context, ascii_context),
