@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import gcd
 from typing import NamedTuple
@@ -57,6 +58,13 @@ def uniform(lines: Iterable[tuple[str, str]]) -> Shift | None:
     return next((shift for shift in choices if all(shift.of(a + "x") == b + "x" for a, b in pairs)), None)
 
 
+class Group(NamedTuple):
+    """A run of changes that adds: its first added line; (sent, found) of what it replaces, or joins."""
+
+    first: str
+    beside: list[tuple[str, str]]
+
+
 class Block:
     """A hunk's lines (tag, text) and those of the file where its old lines were found."""
 
@@ -88,7 +96,18 @@ class Block:
 
     def anchored(self, shift: Shift) -> int:
         """In how many places the first added line then stands like one it replaces, or one beside it."""
-        return sum(indent_of(shift.of(first) or "") in beside for first, beside in self.groups)
+        return sum(
+            any(indent_of(shift.of(group.first) or "") == indent_of(found) for _, found in group.beside)
+            for group in self.groups
+        )
+
+    @property
+    def firm(self) -> bool:
+        """Whether all places are so without a shift, and by a line that was copied exactly."""
+        return all(
+            any(indent_of(group.first) == indent_of(sent) == indent_of(found) for sent, found in group.beside)
+            for group in self.groups
+        )
 
     def alike(self) -> bool:
         """Whether added lines are indented in the way of the file, the first like one of those seen."""
@@ -112,10 +131,7 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     still = _outcome(NONE, adding)
     outcomes.pop(still, None)
     if not outcomes:
-        right = all(
-            block.exact or block.alike() or block.anchored(NONE) == len(block.groups) for block in adding
-        )
-        return NONE if right else None
+        return NONE if _miscopied(blocks) else None
     if len(outcomes) > 1:
         return None
     (move,) = outcomes.values()
@@ -125,6 +141,19 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     few = not any(block.removed for block in adding) and sum(len(block.old) for block in blocks) < _MANY
     doubt = few or _reindents(adding) or any(block.exact and block.removed for block in adding)
     return None if gain == 0 or doubt else move if gain > 0 else NONE
+
+
+def _miscopied(blocks: Sequence[Block]) -> bool:
+    """Whether only old lines drifted, most of them not at all, and what is added looks right as it is."""
+    adding = [block for block in blocks if block.added]
+    if all(block.exact for block in adding):
+        return True
+    moved = Counter(uniform([pair]) for block in blocks for pair in block.old)
+    still = moved.pop(NONE, 0)
+    spelled = uniform(pair for block in blocks for pair in block.old)
+    if still <= max(moved.values(), default=0) and not (spelled and spelled.width):
+        return all(block.firm for block in adding)
+    return all(block.exact or block.alike() or block.anchored(NONE) == len(block.groups) for block in adding)
 
 
 def _column(removed: Sequence[tuple[str, str]]) -> Shift | None:
@@ -150,23 +179,23 @@ def _reindents(blocks: Sequence[Block]) -> bool:
     return any({sent.strip() for sent, _ in b.removed} & {text.strip() for text in b.added} for b in blocks)
 
 
-def _groups(lines: Sequence[tuple[str, str]], there: Sequence[str]) -> Iterator[tuple[str, set[str]]]:
-    """For each run of changes that adds: its first added line, and how what it replaces or joins is indented."""
-    found, above = iter(there), None
+def _groups(lines: Sequence[tuple[str, str]], there: Sequence[str]) -> Iterator[Group]:
+    found = iter(there)
+    above: tuple[str, str] | None = None
     added: list[str] = []
-    removed: list[str] = []
+    removed: list[tuple[str, str]] = []
     for tag, text in [*lines, (" ", "")]:
         if tag == "+":
             added += [text] if text.strip() else []
             continue
         line = next(found, None)
+        below = None if line is None else (text, line)
         if tag == "-":
-            removed += [line] if line and line.strip() else []
+            removed += [below] if below and text.strip() else []
         elif line is None or line.strip():
             if added:
-                beside = removed[:1] or [near for near in (above, line) if near is not None]
-                yield added[0], {indent_of(near) for near in beside}
-            added, removed, above = [], [], line
+                yield Group(added[0], removed[:1] or [near for near in (above, below) if near is not None])
+            added, removed, above = [], [], below
 
 
 def _exchanged(indent: str, width: int) -> str | None:

@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Hunk:
-    """`start` is the line given for the old file (from 1), None if none was.
+    """`start` is the line given for the old file (from 1), `new_start` for the new; None if none was.
 
     `old_bare` and `new_bare`: that side was marked as ending without a newline. `anchors`: lines that stand
     somewhere above, the outermost first. `inserts`: the header says that no old line is touched.
@@ -44,6 +44,7 @@ class Hunk:
     new_bare: bool = False
     anchors: tuple[str, ...] = ()
     inserts: bool = False
+    new_start: int | None = None
 
     @property
     def before(self) -> list[str]:
@@ -275,4 +276,6 @@ def _check(files: list[FilePatch]) -> None:
             lines = [Line(line.line_type, line.value.removesuffix("\n")) for line in hunk]
             head = body.header
             inserts = head.old == 0 and head.start is not None
-            file.hunks.append(Hunk(lines, head.start, body.old_bare, body.new_bare, body.anchors, inserts))
+            file.hunks.append(
+                Hunk(lines, head.start, body.old_bare, body.new_bare, body.anchors, inserts, head.new_start)
+            )

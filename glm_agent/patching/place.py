@@ -90,20 +90,32 @@ def _insertion(source: Source, hunk: Hunk, path: str, number: int) -> Spot:
 
 
 def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
-    """Believes a place that only its number chose if the numbers of the file's other hunks are as far off."""
+    """Believes a place that only its number chose if no number of the file's hunks speaks against it."""
     sure = [placement for _, placement in found if not placement.spot.by_number]
     offsets = {_offset(placement) for placement in sure} - {None}
     exact = offsets == {0} and all(placement.spot.rung <= locate.TRAILING_SPACE for placement in sure)
-    for number, placement in found:
-        if not placement.spot.by_number:
+    for number, (hunk, spot, shift) in found:
+        if not spot.by_number:
             continue
-        block = placement.hunk.before
-        if not any(char.isalnum() for line in block for char in line) and not exact:
-            reason = "it fits at more than one place, and says little" if block else _NOWHERE
+        moved = _moved(hunk, [placement.hunk for _, placement in found])
+        vouched = exact and moved == 0
+        if not any(char.isalnum() for line in hunk.before for char in line) and not vouched:
+            reason = "it fits at more than one place, and says little" if hunk.before else _NOWHERE
             raise PatchRefused(reason, path, number, "add lines of context")
-        if offsets and _offset(placement) not in offsets:
-            reason = "it fits at more than one place, and the other hunks' line numbers are off"
+        if (offsets and _offset(Placement(hunk, spot, shift)) not in offsets) or moved:
+            reason = "it fits at more than one place, and the line numbers of the patch contradict each other"
             raise PatchRefused(reason, path, number, "add lines around it")
+
+
+def _moved(hunk: Hunk, hunks: Sequence[Hunk]) -> int:
+    """How far the new line number is from what the old one and the hunks above say; 0 if it tells nothing."""
+    if hunk.start is None or hunk.new_start is None:
+        return 0
+    start = hunk.start + (not hunk.before)
+    moved = hunk.new_start + (not hunk.after) - start
+    above = [other for other in hunks if other.start is not None and other.start < hunk.start]
+    grown = sum(other.count("+") - other.count("-") for other in above)
+    return 0 if hunk.before and moved == 0 else moved - grown
 
 
 def _offset(placement: Placement) -> int | None:
