@@ -82,8 +82,10 @@ class Block:
 
     @property
     def exact(self) -> bool:
-        """Whether what is added surely needs no shift: what it replaces needs none, or nothing does."""
-        return all(indent_of(sent) == indent_of(found) for sent, found in self.removed or self.context)
+        """Whether no old line drifted, or none that is removed and what is added stands like them."""
+        if all(indent_of(sent) == indent_of(found) for sent, found in self.old):
+            return True
+        return bool(self.removed) and uniform(self.removed) == NONE and (self.firm or self.alike())
 
     def admits(self, shift: Shift) -> bool:
         """Whether all old lines, or at least those removed, moved by `shift`, and the added ones may have."""

@@ -201,6 +201,8 @@ def bare_headers(rng: random.Random, case: Case) -> Case:
 
 
 def headers_with_a_section(_: random.Random, case: Case) -> Case:
+    if {"wrong_numbers", "numbers_off", "lines_above"} & set(case.mistakes):
+        return case
     lines = case.before.split("\n")
 
     def section(match: re.Match[str]) -> str:
