@@ -22,7 +22,7 @@ def clean(text: str) -> list[str]:
     heads = [line for line in lines if line.startswith(_HEADS)] or [
         line for line in lines if line[:4] == "*** "
     ]
-    if heads and all(line.endswith("\r") for line in heads):  # it travelled as CRLF
+    if 2 * sum(line.endswith("\r") for line in heads) > len(heads):  # it travelled as CRLF
         return [line.removesuffix("\r") for line in lines]
     return lines
 

@@ -141,8 +141,9 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     if _sure(move, blocks):
         return move if gain >= 0 else None
     few = not any(block.removed for block in adding) and sum(len(block.old) for block in blocks) < _MANY
-    doubt = few or _reindents(adding) or any(block.exact and block.removed for block in adding)
-    return None if gain == 0 or doubt else move if gain > 0 else NONE
+    if few or gain == 0 or _reindents(adding) or any(block.exact and block.removed for block in adding):
+        return None
+    return move if gain > 0 else NONE if _miscopied(blocks) else None
 
 
 def _miscopied(blocks: Sequence[Block]) -> bool:
@@ -151,7 +152,7 @@ def _miscopied(blocks: Sequence[Block]) -> bool:
     if all(block.exact for block in adding):
         return True
     moved = Counter(uniform([pair]) for block in blocks for pair in block.old)
-    still = moved.pop(NONE, 0)
+    still = moved.pop(NONE, 0) + (len(moved) > 1)  # what moved in several ways was not moved as a whole
     spelled = uniform(pair for block in blocks for pair in block.old)
     if still <= max(moved.values(), default=0) and not (spelled and spelled.width):
         return all(block.firm for block in adding)

@@ -37,11 +37,19 @@ _ENOUGH = 64  # places: more are not counted
 
 
 class Spot(NamedTuple):
-    """A place: the block's first line (from 0), the rung, and whether only a line number chose it."""
+    """A place: the block's first line (from 0), and the rung on which it was found.
+
+    `by_number`: only a line number chose it. `stale`: a line of outer context was overlooked.
+    """
 
     at: int
     rung: int
     by_number: bool = False
+    stale: bool = False
+
+    @property
+    def tolerance(self) -> str:
+        return TOLERANCES[self.rung] or "a line of context" * self.stale
 
 
 class Source:

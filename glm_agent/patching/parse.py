@@ -241,6 +241,8 @@ def _reverse(file: FilePatch) -> None:
     if file.copies or (file.outright and not file.bodies):
         name = file.paths[0]
         raise PatchRefused("what it copies or deletes cannot be taken back from the patch alone", name)
+    if names.DEV_NULL not in (file.old, file.new):
+        file.old, file.new = file.paths[0], file.paths[-1]  # the prefixes do not go the other way
     file.old, file.new = file.new, file.old
     file.source, file.target = file.target, file.source
     file.creates, file.deletes, file.outright = file.deletes, file.creates, False

@@ -17,7 +17,9 @@ _ENOUGH = 2  # lines that are not blank: what is left of a hunk without a stale 
 _ESCAPED = (
     "if they are meant so, write them with the tool `edit`; else send the patch without &lt; and the like"
 )
+_APPLIED = "already applied"
 _NOWHERE = "nothing says where it belongs"
+_SEVERAL = 3  # lines that stand in a file by no chance
 _OUTER = 10  # lines of context that are looked at for a stale one
 _NAMED = 20  # hunks that a refusal names
 
@@ -33,10 +35,10 @@ def place(source: Source, hunks: Sequence[Hunk], path: str) -> list[Placement]:
             found.append((number, _placement(source, hunk, path, number, bool(refused))))
         except PatchRefused as refusal:
             refused.append((number, refusal))
-    if not refused and _looks_escaped(source, hunks):
-        refused = [(0, PatchRefused("its added lines look like escaped HTML", path, None, _ESCAPED))]
     if refused:
         raise _with_the_rest(refused[0][1], [number for number, _ in found], len(found) + len(refused))
+    if _looks_escaped(source, hunks):
+        raise PatchRefused("its added lines look like escaped HTML", path, None, _ESCAPED)
     _check_numbers(found, path)
     return _shifted(source, _in_order(found, path), path)
 
@@ -50,10 +52,11 @@ def _looks_escaped(source: Source, hunks: Sequence[Hunk]) -> bool:
 
 
 def stands(source: Source, hunk: Hunk) -> bool:
-    """Whether what the hunk leads to is in the file, and what it starts from is not."""
-    if not hunk.after or not any(line.strip() for line in hunk.after):
-        return False
-    if not source.places(hunk.after, locate.LINE_ENDING):
+    """Whether what the hunk leads to is in the file, at its line or in several lines, and its start is not."""
+    places = source.places(hunk.after, locate.LINE_ENDING) if hunk.after else []
+    numbered = {start - 1 for start in (hunk.start, hunk.new_start) if start is not None}
+    several = sum(bool(line.strip()) for line in hunk.after) >= _SEVERAL
+    if not (numbered & set(places) or (several and len(places) == 1)):
         return False
     if not hunk.before:
         return True
@@ -72,11 +75,11 @@ def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) 
     if not isinstance(spot, Spot):
         if brief:  # only the first refusal of a file is shown
             raise PatchRefused("", path, number)
+        if not spot and stands(source, hunk):
+            raise PatchRefused(_APPLIED, path, number, "leave it out and send the rest, if there is any")
         spot = locate.refuse(source, block, spot, path, number)
     if _doubled(source, hunk, spot):
-        raise PatchRefused(
-            "already applied: the added lines stand there", path, number, "go on, or add context"
-        )
+        raise PatchRefused(f"{_APPLIED}: the added lines stand there", path, number, "go on, or add context")
     return Placement(hunk, spot, NONE)
 
 
@@ -165,7 +168,11 @@ def _without_stale(source: Source, hunk: Hunk, at: int | None) -> Placement | No
             continue
         spot = locate.search(source, block, None, last=locate.LOOK_ALIKE)
         if isinstance(spot, Spot) and _one_edit(source, hunk, cut, spot.at, at):
-            return None if _doubled(source, trimmed, spot) else Placement(trimmed, spot, NONE)
+            return (
+                None
+                if _doubled(source, trimmed, spot)
+                else Placement(trimmed, spot._replace(stale=True), NONE)
+            )
     return None
 
 

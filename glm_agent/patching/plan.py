@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ..paths import shown
-from . import locate, names
+from . import names
 from .locate import Source
 from .parse import FilePatch, Hunk, parse
 from .place import place, stands
@@ -181,7 +181,7 @@ def _change(path: str, files: Sequence[FilePatch], before: Texts) -> FileChange:
     hunks = [hunk for part in files for hunk in part.hunks]
     if file.copies:
         return _copied(path, file, hunks, before)
-    if file.creates or (text is None and _makes_all(hunks)):
+    if file.creates or (text is None and len(file.paths) == 1 and _makes_all(hunks)):
         return _created(path, file, hunks, text)
     if text is None:
         raise PatchRefused(NO_FILE, path, None, "check the path; for a new file write --- /dev/null")
@@ -246,7 +246,7 @@ def _updated(path: str, hunks: Sequence[Hunk], text: str) -> FileChange:
     placements = place(source, hunks, path)
     change = FileChange(path, "update", splice(source, placements))
     for hunk, spot, _ in placements:
-        change.hunks.append(Placed(spot.at + 1, locate.TOLERANCES[spot.rung]))
+        change.hunks.append(Placed(spot.at + 1, spot.tolerance))
         change.added += hunk.count("+")
         change.removed += hunk.count("-")
     return change
