@@ -82,10 +82,12 @@ class Block:
 
     @property
     def exact(self) -> bool:
-        """Whether no old line drifted, or none that is removed and what is added stands like them."""
+        """Whether no old line drifted, or none that is removed, and the rest in no single way."""
         if all(indent_of(sent) == indent_of(found) for sent, found in self.old):
             return True
-        return bool(self.removed) and uniform(self.removed) == NONE and (self.firm or self.alike())
+        if not self.removed or uniform(self.removed) != NONE:
+            return False
+        return uniform(self.context) is None or self.firm or self.alike()
 
     def admits(self, shift: Shift) -> bool:
         """Whether all old lines, or at least those removed, moved by `shift`, and the added ones may have."""
@@ -140,6 +142,8 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     gain = sum(block.anchored(move) - block.anchored(NONE) for block in adding)
     if _sure(move, blocks):
         return move if gain >= 0 else None
+    if " " in (move.add, move.cut) and (odd := _odd(NONE, blocks)) != _odd(move, blocks):
+        return move if odd else NONE
     few = not any(block.removed for block in adding) and sum(len(block.old) for block in blocks) < _MANY
     if few or gain == 0 or _reindents(adding) or any(block.exact and block.removed for block in adding):
         return None
@@ -149,7 +153,7 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
 def _miscopied(blocks: Sequence[Block]) -> bool:
     """Whether only old lines drifted, most of them not at all, and what is added looks right as it is."""
     adding = [block for block in blocks if block.added]
-    if all(block.exact for block in adding):
+    if all(block.exact for block in adding) or _context_alone(blocks):
         return True
     moved = Counter(uniform([pair]) for block in blocks for pair in block.old)
     still = moved.pop(NONE, 0) + (len(moved) > 1)  # what moved in several ways was not moved as a whole
@@ -157,6 +161,26 @@ def _miscopied(blocks: Sequence[Block]) -> bool:
     if still <= max(moved.values(), default=0) and not (spelled and spelled.width):
         return all(block.firm for block in adding)
     return all(block.exact or block.alike() or block.anchored(NONE) == len(block.groups) for block in adding)
+
+
+def _context_alone(blocks: Sequence[Block]) -> bool:
+    """Whether all context moved alike, but surely not what is added: it has the file's own indentation."""
+    spelled = uniform(pair for block in blocks for pair in block.old)
+    if spelled and spelled.width:
+        style = {char for block in blocks for _, found in block.old for char in indent_of(found)}
+        return all(style.issuperset(indent_of(line)) for block in blocks for line in block.added)
+    context = uniform(pair for block in blocks for pair in block.context)
+    removed = uniform(pair for block in blocks for pair in block.removed)
+    return bool(context) and " " in (context.add, context.cut) and removed == NONE
+
+
+def _odd(shift: Shift, blocks: Sequence[Block]) -> bool:
+    """Whether an added line then stands in a column that the lines around it avoid."""
+    there = [indent_of(found) for block in blocks for _, found in block.old]
+    style = set("".join(there)) or {" "}
+    unit = next((unit for unit in (4, 2) if sum(len(i) % unit == 0 for i in there) > 0.8 * len(there)), 1)
+    moved = [indent_of(shift.of(line) or "") for block in blocks for line in block.added]
+    return any(not style.issuperset(own) or ("\t" not in own and len(own) % unit) for own in moved)
 
 
 def _column(removed: Sequence[tuple[str, str]]) -> Shift | None:

@@ -52,7 +52,7 @@ def _looks_escaped(source: Source, hunks: Sequence[Hunk]) -> bool:
 
 
 def stands(source: Source, hunk: Hunk) -> bool:
-    """Whether what the hunk leads to is in the file, at its line or in several lines, and its start is not."""
+    """Whether what the hunk leads to is in the file, at its line or in many, and its start is not."""
     places = source.places(hunk.after, locate.LINE_ENDING) if hunk.after else []
     numbered = {start - 1 for start in (hunk.start, hunk.new_start) if start is not None}
     several = sum(bool(line.strip()) for line in hunk.after) >= _SEVERAL

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+NAME = "f.py"
 _MODULES = (
     "textwrap",
     "shlex",
@@ -66,24 +67,38 @@ def texts() -> tuple[str, ...]:
 
 
 def make(seed: int) -> Case:
-    """One case; the same seed gives the same case."""
+    """One case with up to five mistakes; the same seed gives the same case."""
     rng = random.Random(seed)
-    before = rng.choice(texts())
-    if rng.random() < 0.3:
-        before = _with_twin(rng, before)
-    if rng.random() < 0.15:
-        before = before.removesuffix("\n")
-    after = _edited(rng, before)
-    case = Case(before, after, _hunks(before, after, rng.choice((0, 1, 1, 2, 3, 3, 3, 3, 5, 10))))
+    case = _true(rng, rng.choice((0, 1, 1, 2, 3, 3, 3, 3, 5, 10)), twin=0.3)
     for mistake in rng.sample(_IN_HUNKS, rng.choice((0, 1, 1, 1, 2, 2, 3))):
-        if mistake not in _OF_INDENTATION or not any(
-            other.__name__ in case.mistakes for other in _OF_INDENTATION
+        if mistake not in _OF_INDENTATION or not {other.__name__ for other in _OF_INDENTATION} & set(
+            case.mistakes
         ):
             case = _with(rng, case, mistake)
     case = replace(case, patch=_written(case.hunks))
     for mistake in rng.sample(_IN_TEXT, rng.choice((0, 0, 0, 1, 1, 2))):
         case = _with(rng, case, mistake)
     return case
+
+
+def make_with(seed: int, mistake: Mistake) -> Case:
+    """A case of three lines of context with just this mistake, or with none if it cannot be made there."""
+    rng = random.Random(seed)
+    case = _true(rng, 3, twin=0)
+    if mistake in _IN_HUNKS:
+        case = _with(rng, case, mistake)
+    case = replace(case, patch=_written(case.hunks))
+    return _with(rng, case, mistake) if mistake in _IN_TEXT else case
+
+
+def _true(rng: random.Random, context: int, twin: float) -> Case:
+    before = rng.choice(texts())
+    if rng.random() < twin:
+        before = _with_twin(rng, before)
+    if rng.random() < 0.15:
+        before = before.removesuffix("\n")
+    after = _edited(rng, before)
+    return Case(before, after, _hunks(before, after, context))
 
 
 def _with(rng: random.Random, case: Case, mistake: Mistake) -> Case:
@@ -452,4 +467,19 @@ _OF_INDENTATION: tuple[Mistake, ...] = (  # two of them leave nothing to go by
 _IN_TEXT: tuple[Mistake, ...] = (
     *(crlf_patch, fence_and_prose, json_text, json_call, html_entities, envelope, envelope_and_headers),
     *(only_the_git_line, lost_last_newline, in_colour),
+)
+HARMLESS: tuple[Mistake, ...] = (
+    *(
+        numbers_off,
+        wrong_numbers,
+        wrong_counts,
+        bare_headers,
+        swapped_hunks,
+        repeated_hunk,
+        lines_above,
+        crlf_file,
+    ),
+    *(stripped_trailing_space, trailing_space_added, blank_context_stripped, context_without_prefix),
+    *(doubled_context_prefix, everything_indented, context_with_spaces_for_tabs, typographic_context),
+    *(ascii_context, inner_spacing, *_IN_TEXT),
 )
