@@ -146,6 +146,8 @@ def _misfits(above: str, old: str, new: str) -> bool:
         return True
     first, _, rest = new.partition("\n")
     second = rest.partition("\n")[0]
+    if indent_of(old) and rest:
+        return True
     if "\n" in old.removesuffix("\n") or not second.strip():
         return False
     deep, opens = len(indent_of(second)), first.rstrip().endswith((":", "{"))

@@ -213,14 +213,14 @@ def _shares_the_flaw(sent: Sent, seen: Seen) -> bool | None:
     votes.update(_votes_of_changed(sent, matches, seen))
     moved = any(new not in (old, there) for new, old, there in flawed)
     moved |= len(flawed) < len(shared) and any(new != old for new, old, there in shared if old == there)
-    if _is_steady(sent):  # what is moved beyond that was moved on purpose
+    steady = _is_steady(sent)
+    if steady:  # what is moved beyond that was moved on purpose
         votes.discard(None)
         moved &= votes != {True}
     if len(votes) != 1 or moved:
         return None
-    if votes == {False} and uniform and _changes_the_depth(sent, matches):
-        return None
-    return votes.pop()
+    doubtful = uniform if votes == {False} else _has_drifted(sent) and not steady
+    return None if doubtful and _changes_the_depth(sent, matches) else votes.pop()
 
 
 def _changes_the_depth(sent: Sent, matches: Sequence[int | None]) -> bool:
@@ -228,13 +228,16 @@ def _changes_the_depth(sent: Sent, matches: Sequence[int | None]) -> bool:
 
     Where `old` was sent too far left, lines moved right on purpose may look as they were, and vice versa.
     """
-    ours, theirs = next((a, b) for a, b in _indents(sent) if a != b)
-    kept = [at for at in matches if at is not None]
-    if len(ours) < len(theirs):
-        stays = [match is not None for line, match in zip(sent.new, matches, strict=True) if line]
-    else:
-        stays = [at in kept for at, line in enumerate(sent.old) if line]
-    return any(below and not above for above, below in pairwise(stays))
+    origins = {at: match for at, match in enumerate(matches) if match is not None}
+    origins |= {at: old for at, old in _partners(sent, matches).items() if at not in origins}
+    drift = [
+        len(indent_of(old)) - len(indent_of(there)) for old, there in zip(sent.old, sent.there, strict=True)
+    ]
+    ours = [origins.get(at) for at, line in enumerate(sent.new) if line]
+    if min(drift) < 0 or not _is_uniform(sent):
+        return any(above is None and below is not None and drift[below] for above, below in pairwise(ours))
+    theirs = [at if at in ours else None for at, line in enumerate(sent.old) if line]
+    return any(above is None and below is not None for above, below in pairwise(theirs))
 
 
 def _pairs(lines: Lines, matches: Sequence[int | None]) -> list[tuple[str, int]]:

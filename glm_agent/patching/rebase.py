@@ -18,7 +18,8 @@ def rebased(pairs: Iterable[tuple[str, str]]) -> Rebase | None:
     if shift := shifted(known):
         return shift
     ways = [way(width) for width in _WIDTHS for way in (_expanded, _compressed)]
-    ways += [_scaled(2, 4), _scaled(4, 2), _scaled(4, 8), _scaled(8, 4)]
+    if len({ours for ours, _ in known} - {""}) > 1:  # one depth alone would be taken for a shift
+        ways += [_scaled(2, 4), _scaled(4, 2), _scaled(4, 8), _scaled(8, 4)]
     return next((way for way in ways if all(way(ours) == theirs for ours, theirs in known)), None)
 
 
@@ -49,8 +50,6 @@ def _compressed(width: int) -> Rebase:
 
 
 def _scaled(ours: int, theirs: int) -> Rebase:
-    """Wider or narrower steps of spaces; one depth alone would be taken for a shift."""
-
     def scale(indent: str) -> str | None:
         depth, rest = divmod(len(indent), ours)
         return None if rest or "\t" in indent else " " * theirs * depth
