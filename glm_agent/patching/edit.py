@@ -142,11 +142,9 @@ def _misfits(above: str, old: str, new: str) -> bool:
         return False
     if not new.strip():
         return not new and old.endswith("\n")
-    if indent_of(old) != indent_of(new):
-        return True
     first, _, rest = new.partition("\n")
     second = rest.partition("\n")[0]
-    if indent_of(old) and rest:
+    if indent_of(old) != indent_of(new) or (indent_of(old) and rest):
         return True
     if "\n" in old.removesuffix("\n") or not second.strip():
         return False
@@ -174,7 +172,7 @@ def _alike(page: Page, reading: Reading) -> Edited | None:
     at = text.count("\n", 0, found[0])
     left = text[text.rfind("\n", 0, found[0]) + 1 : found[0]]
     end = found[0] + len(old)
-    right = text[end:].partition("\n")[0].removesuffix("\r")
+    right = text[end:].partition("\n")[0]
     return Edited(page.laid(at, f"{left}{old}{right}", f"{left}{new}{right}"), "look-alike characters")
 
 
