@@ -133,7 +133,7 @@ def apply(
     reverse: o.Reverse = False,
     json: o.AsJson = False,
 ) -> None:
-    """Apply a patch, however sloppy, to the files: all of it or nothing."""
+    """Apply a patch, however sloppy: all of it or nothing."""
     from .commands import apply as command
 
     raise typer.Exit(command.run(command.Asked(file, cd, check, reverse, json)))

@@ -53,6 +53,7 @@ from glm_agent.patching import PatchRefused, apply_edit, edit
             "a:\n    b:\n        d\n",
             "indentation",
         ),
+        ("\ta(1,\n\t  2)\n", "    a(1,\n      2)", "    a(1,\n      3)", "\ta(1,\n\t  3)\n", "indentation"),
         ("a\nb\nc\n", "    2\tb\n    3\tc", "B\nc", "a\nB\nc\n", "line numbers"),
         ("a\n\tb\n", "1: a\n2: \tb", "1: a\n2: \tB", "a\n\tB\n", "line numbers"),
         ("a\nb\n", "```py\na\nb\n```", "```py\na\nc\n```", "a\nc\n", "a code fence"),
@@ -119,6 +120,10 @@ def test_all_exact_places_are_replaced_on_demand() -> None:
             "already applied: `new` stands at line 1",
             "go on",
         ),
+        ("a \u2019\nb\na \u2018\n", "a '", "c", "`old` fits at more than one place", "it fits at lines 1, 3"),
+        ("a\n\nx\nb\nc\n", "a\n\n\nb\n", "a\n\n\nd\n", "`old` is not in the file", "nearest lines"),
+        ("\n\nx\nb\nc\n", "\n\nb\n", "\n\nd\n", "`old` is not in the file", "nearest lines"),
+        ("```\na\nb\n```\n", "```\na\n```", "```\nc\n```", "`old` is not in the file", "nearest lines"),
         (
             "It\u2019s a\n",
             "It's a",
