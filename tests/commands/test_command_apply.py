@@ -15,7 +15,8 @@ from running import Run, call, environment, finish, start
 
 CHANGE = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"
 SLOPPY = (
-    "Here:\n\n```diff\n--- calc.py\n+++ calc.py\n@@\n def add(a, b):\n-return a - b\n+return a + b\n```\n"
+    "Here:\n\n```diff\n--- calc.py\n+++ calc.py\n@@ … @@\n def add(a, b):\n"
+    "-    return a - b\n+    return a + b\n```\nThat is all.\n"
 )
 
 
@@ -37,9 +38,7 @@ def give(patch: str | bytes, folder: Path) -> str:
 def test_a_sloppy_patch_is_applied_and_taken_back(glm: Run, repo: Path) -> None:
     before = (repo / "calc.py").read_text()
     patch = give(SLOPPY, repo)
-    ran = glm("apply", patch)
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("updated calc.py +1 -1, hunk at line 1 (matched ignoring ")
+    assert glm("apply", patch) == (0, "updated calc.py +1 -1, hunk at line 1\n", "")
     assert (repo / "calc.py").read_text() == before.replace("a - b", "a + b")
     assert glm("apply", "--reverse", patch).code == 0
     assert (repo / "calc.py").read_text() == before
