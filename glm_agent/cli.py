@@ -138,6 +138,20 @@ def ask(
 
 
 @app.command()
+def apply(
+    file: o.PatchFile = None,
+    cd: o.Cd = None,
+    check: o.Check = False,
+    reverse: o.Reverse = False,
+    json: o.AsJson = False,
+) -> None:
+    """Apply a patch, however sloppy: all of it or nothing."""
+    from .commands import apply as command
+
+    raise typer.Exit(command.run(command.Asked(file, cd, check, reverse, json)))
+
+
+@app.command()
 def demo(
     output_format: o.OutputFormat = None,
     json: o.Json = False,

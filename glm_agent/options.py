@@ -48,6 +48,10 @@ Question = Annotated[
     str | None,
     typer.Argument(metavar="QUESTION|-", help="What to find out; - reads it from stdin.", show_default=False),
 ]
+PatchFile = Annotated[
+    str | None,
+    typer.Argument(metavar="FILE|-", help="The patch; - or nothing reads stdin.", show_default=False),
+]
 SessionId = Annotated[
     str, typer.Argument(metavar="SESSION", help="A session's id, or how it begins.", show_default=False)
 ]
@@ -91,6 +95,8 @@ OutputFormat = Annotated[
     ),
 ]
 Json = Annotated[bool, _flag("--json", "The same as --output-format stream-json.")]
+Check = Annotated[bool, _flag("--check", "Say what would be done, and change nothing.")]
+Reverse = Annotated[bool, _flag("--reverse", "Take the patch back.", "-R")]
 AsJson = Annotated[bool, _flag("--json", "Print JSON.")]
 Partial = Annotated[
     bool | None,

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _NUMBERS = re.compile(r"@@+ *-(\d+)(?: *, *(\d+))? *\+(\d+)(?: *, *(\d+))?")
+_SECTION = re.compile(r"@@+(?: *[-+\d, ]+@@+)? *(.*?) *(?:@@+)?$")
 _END = re.compile(r"@@|diff --git |Index: |```|\*\*\* |</[\w-]+>$|From [0-9a-f]{40} ")
+_ENVELOPE = re.compile(r"\*\*\* (Update|Add|Delete) File: *(.+)")
 _SIGNATURE = re.compile(r"\d+\.\d+")
 _DIGITS = 9  # a line number with more is no line number
 
@@ -19,25 +21,27 @@ class Header:
     written: bool = False
     start: int | None = None
     old: int | None = None
+    new_start: int | None = None
     new: int | None = None
+    section: str = ""
 
 
 @dataclass(slots=True)
 class Body:
     """A hunk's lines as (tag, text); `length` is the number of patch lines it took."""
 
-    start: int | None
+    header: Header
     lines: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     length: int = 0
     old_bare: bool = False
     new_bare: bool = False
-    odd: bool = False
+    anchors: tuple[str, ...] = ()
 
     def count(self, tags: str) -> int:
         return sum(tag in tags for tag, _ in self.lines)
 
     def rebuilt(self) -> str:
-        head = f"@@ -{self.start or 1},{self.count(' -')} +{self.start or 1},{self.count(' +')} @@\n"
+        head = f"@@ -1,{self.count(' -')} +1,{self.count(' +')} @@\n"
         return head + "".join(f"{tag}{text}\n" for tag, text in self.lines) if self.lines else ""
 
     def take(self, line: str, creates: bool) -> None:
@@ -52,16 +56,17 @@ class Body:
         elif line[0] in " +-":
             self.lines.append((line[0], line[1:]))
         else:
-            self.odd = True
             self.lines.append((" ", line))
 
 
 def hunk_header(line: str) -> Header:
+    found = _SECTION.match(line)
+    section = found[1] if found else ""
     match = _NUMBERS.match(line)
     if not match or any(len(number or "") > _DIGITS for number in match.groups()):
-        return Header(written=True)
-    start, old, _, new = (None if number is None else int(number) for number in match.groups())
-    return Header(True, start, 1 if old is None else old, 1 if new is None else new)
+        return Header(True, section=section)
+    start, old, new_start, new = (None if number is None else int(number) for number in match.groups())
+    return Header(True, start, 1 if old is None else old, new_start, 1 if new is None else new, section)
 
 
 def starts_file(lines: Sequence[str], at: int) -> tuple[str, str, str, int] | None:
@@ -69,6 +74,8 @@ def starts_file(lines: Sequence[str], at: int) -> tuple[str, str, str, int] | No
     line = lines[at]
     if line.startswith("diff --git "):
         return "git", line[11:], "", 1
+    if match := _ENVELOPE.match(line):
+        return match[1], match[2], match[2], 1
     following = lines[at + 1] if at + 1 < len(lines) else ""
     if line.startswith("--- ") and following.startswith("+++ "):
         return "pair", line[4:], following[4:], 2
@@ -89,7 +96,7 @@ def _counted(lines: Sequence[str], at: int, header: Header) -> Body | None:
     """The hunk if the counts of its header fit it exactly and nothing that looks like a hunk line follows."""
     if header.old is None or header.new is None:
         return None
-    body, old, new = Body(header.start), header.old, header.new
+    body, old, new = Body(header), header.old, header.new
     while old > 0 or new > 0 or (at + body.length < len(lines) and lines[at + body.length].startswith("\\ ")):
         if at + body.length >= len(lines):
             return None
@@ -139,7 +146,7 @@ def _looked(lines: Sequence[str], at: int, header: Header, creates: bool) -> Bod
     while end > at and not lines[end - 1].strip("\r"):
         end -= 1
     end = _without_prose(lines, at, end)
-    body = Body(header.start)
+    body = Body(header)
     for line in lines[at:end]:
         body.take(line, creates)
     return body

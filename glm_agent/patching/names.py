@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 
+from ..errors import ToolError
+from ..paths import normalise
+from .refusal import PatchRefused
+
 DEV_NULL = "/dev/null"
 
-_PREFIXES = (("a/", "b/"), ("i/", "w/"), ("c/", "i/"), ("c/", "w/"), ("o/", "w/"), ("1/", "2/"))
+_LETTERS_OF_GIT = (("a", "b"), ("i", "w"), ("c", "i"), ("c", "w"), ("o", "w"), ("1", "2"))
+_WORDS = (("old", "new"), ("orig", "new"), ("original", "modified"), ("before", "after"))
+_PREFIXES = tuple((f"{old}/", f"{new}/") for old, new in (*_LETTERS_OF_GIT, *_WORDS))
+_WINDOWS = re.compile(r"[ab]\\[^/]+$")
 _STAMP = re.compile(r"\t.*$|\s+\d{4}-\d\d-\d\d[ T]\d\d:.*$|\s+\((?:revision \d+|working copy)\)$")
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
@@ -17,6 +24,8 @@ def name(field: str) -> str:
     field = _STAMP.sub("", field.strip("\r ")).strip()
     if len(field) > 1 and field[0] == field[-1] == '"':
         field = _unquoted(field[1:-1])
+    elif len(field) > 1 and field[0] == field[-1] == "`":
+        field = field[1:-1]
     return _plain(field)
 
 
@@ -35,16 +44,42 @@ def candidates(old: str, new: str) -> tuple[str, ...]:
     """The names a file may have that is headed `old` and `new` ("" if not given), the likeliest first."""
     if old in ("", DEV_NULL) or new in ("", DEV_NULL):
         given = new if old in ("", DEV_NULL) else old
-        bare = given[2:] if any(given.startswith(pair) for pair in _PREFIXES) else given
+        bare = given[2:] if given.startswith(("a/", "b/", "i/", "w/")) else given
         return (bare, given) if bare != given else (given,)
     for before, after in _PREFIXES:
         if old.startswith(before) and new.startswith(after):
-            old, new = old[2:], new[2:]
-            break
+            bare_old, bare_new = old.removeprefix(before), new.removeprefix(after)
+            if len(before) == 2 or bare_old == bare_new:
+                old, new = bare_old, bare_new
+                break
     return (old,) if old == new else (old, new)
 
 
+def folded(path: str) -> str:
+    """What a file system that ignores case and Unicode forms takes `path` for."""
+    if path.isascii():
+        return path.casefold()
+    from unicodedata import normalize
+
+    return normalize("NFC", normalize("NFKC", path).casefold())
+
+
+def check(path: str) -> None:
+    """Refuses a path that is not below the root of the tree, git's own, or no path at all."""
+    try:
+        if normalise(path, ()) != path:
+            raise PatchRefused(
+                "its path is written in a roundabout way", path, None, "write it without . and .."
+            )
+    except PatchRefused:
+        raise
+    except ToolError as error:
+        raise PatchRefused(str(error), path) from error
+
+
 def _plain(path: str) -> str:
+    if _WINDOWS.match(path):
+        path = path.replace("\\", "/")
     while path.startswith("./"):
         path = path[2:].lstrip("/")
     return re.sub(r"(?<!^)/{2,}", "/", path)

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from . import names
 from .body import Body, Header, hunk_header, read_body, starts_file
+from .clean import clean, unescape
 from .refusal import PatchRefused
 
 LIMIT = 4 * 1024 * 1024  # characters of patch
 _HUNKS = 20_000
 _NEXT_STEP = "send a unified diff: --- a/path, +++ b/path, @@ -line,count +line,count @@, then the lines"
-_V4A = re.compile(r"\*\*\* (Update|Add|Delete|Move to)\b")
+_OPERATION = re.compile(r"\*\*\* (?:\w+ File|Move to)\b")
+_DEPTH = 8  # anchors above one hunk
 _MODES = {"100644": 0o644, "100755": 0o755}
 
 
@@ -30,17 +32,19 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Hunk:
-    """`start` is the line given for the old file (from 1), None if none was.
+    """`start` is the line given for the old file (from 1), `new_start` for the new; None if none was.
 
-    `old_bare` and `new_bare`: that side was marked as ending without a newline. `odd`: some context line had
-    no prefix, so the column of every context line is in doubt.
+    `old_bare` and `new_bare`: that side was marked as ending without a newline. `anchors`: lines that stand
+    somewhere above, the outermost first. `inserts`: the header says that no old line is touched.
     """
 
     lines: list[Line]
-    start: int | None
-    old_bare: bool
-    new_bare: bool
-    odd: bool
+    start: int | None = None
+    old_bare: bool = False
+    new_bare: bool = False
+    anchors: tuple[str, ...] = ()
+    inserts: bool = False
+    new_start: int | None = None
 
     @property
     def before(self) -> list[str]:
@@ -61,60 +65,52 @@ class FilePatch:
 
     old: str = ""
     new: str = ""
-    git: bool = False  # headed by a `diff --git` line
-    renamed_from: str = ""
-    renamed_to: str = ""
+    open: bool = False  # a `--- old` line may still belong to this header
+    source: str = ""  # of a rename or copy
+    target: str = ""
+    copies: bool = False
     creates: bool = False
     deletes: bool = False
+    outright: bool = False  # deletes whatever the file holds
     mode: int | None = None
+    old_mode: int | None = None
     hunks: list[Hunk] = field(default_factory=list[Hunk])
     bodies: list[Body] = field(default_factory=list[Body])
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return (self.renamed_from,) if self.renamed_from else names.candidates(self.old, self.new)
+        return (self.source,) if self.source else names.candidates(self.old, self.new)
+
+    @property
+    def says_something(self) -> bool:
+        return bool(self.bodies or self.target or self.mode or self.creates or self.deletes)
 
     def awaits(self, old: str, new: str) -> bool:
-        """Whether the lines `--- old` and `+++ new` belong to the `diff --git` line above them."""
-        return self.git and not self.bodies and (not self.new or old == self.old or new == self.new)
+        """Whether the lines `--- old` and `+++ new` belong to the header above them."""
+        if not self.open or self.bodies:
+            return False
+        return not self.new or old == self.old or new == self.new or self.new in names.candidates(old, new)
 
 
-def parse(text: str) -> list[FilePatch]:
-    """The files of a patch, each with its hunks as written. Raises PatchRefused."""
+def parse(text: str, reverse: bool = False, escaped: bool = False) -> list[FilePatch]:
+    """The files of a patch, each with its hunks as written; with `reverse` what would take it back.
+
+    With `escaped` the lines are read as HTML; then [] if they were not written so. Raises PatchRefused.
+    """
     if len(text) > LIMIT:
         raise PatchRefused(f"the patch is longer than {LIMIT} characters", hint="send it in parts")
-    files = _Reader(_clean(text)).read()
-    files = [
-        file for file in files if file.bodies or file.renamed_to or file.mode or file.creates or file.deletes
-    ]
+    files = [file for file in _Reader(clean(text)).read() if file.says_something]
     if not files:
         raise PatchRefused("there is no hunk in the patch", hint=_NEXT_STEP)
     if sum(len(file.bodies) for file in files) > _HUNKS:
         raise PatchRefused(f"more than {_HUNKS} hunks", hint="send it in parts")
+    if escaped and not _unescape(files):
+        return []
+    if reverse:
+        for file in files:
+            _reverse(file)
     _check(files)
     return files
-
-
-def _clean(text: str) -> list[str]:
-    text = text.removeprefix("\ufeff").strip("\n")
-    if "\n" not in text and "\\n" in text:
-        text = _unescaped(text)
-    lines = text.split("\n")
-    heads = [line for line in lines if line.startswith(("--- ", "+++ ", "@@", "diff --git "))]
-    if heads and all(line.endswith("\r") for line in heads):  # it travelled as CRLF
-        return [line.removesuffix("\r") for line in lines]
-    return lines
-
-
-def _unescaped(text: str) -> str:
-    """A patch that was written as one line of JSON text."""
-    import json
-
-    try:
-        decoded = json.loads(text if text.startswith('"') else f'"{text}"')
-    except (ValueError, RecursionError):
-        return text
-    return decoded.strip("\n") if isinstance(decoded, str) else text
 
 
 class _Reader:
@@ -123,7 +119,8 @@ class _Reader:
     def __init__(self, lines: list[str]) -> None:
         self.lines, self.at = lines, 0
         self.files: list[FilePatch] = []
-        self.loose = False  # a hunk has ended and prose may not yet begin
+        self.anchors: tuple[str, ...] = ()  # header lines without a body, above the next one
+        self.loose = False  # below a file's header, where a + or - is no prose
 
     def read(self) -> list[FilePatch]:
         while self.at < len(self.lines):
@@ -138,19 +135,24 @@ class _Reader:
 
     def _file(self, kind: str, old: str, new: str, used: int) -> None:
         self.at += used
-        self.loose = False
+        self.loose, self.anchors = True, ()
         if kind == "git":
-            self.files.append(FilePatch(*names.git_names(old), git=True))
+            self.files.append(FilePatch(*names.git_names(old), open=True))
             return
         old, new = names.name(old), names.name(new)
-        if not self.files or not self.files[-1].awaits(old, new):
+        if kind != "pair":
+            self.files.append(FilePatch(old, new, open=True, creates=kind == "Add"))
+            self.files[-1].deletes = self.files[-1].outright = kind == "Delete"
+        elif not self.files or not self.files[-1].awaits(old, new):
             self.files.append(FilePatch())
         file = self.files[-1]
-        file.old, file.new, file.git = old, new, False
-        file.creates |= file.old == names.DEV_NULL
-        file.deletes |= file.new == names.DEV_NULL
-        following = self.lines[self.at] if self.at < len(self.lines) else ""
-        if following[:1] in ("+", "-", " ") and not starts_file(self.lines, self.at):
+        if kind == "pair":
+            file.old, file.new, file.open = old, new, False
+            file.creates |= file.old == names.DEV_NULL
+            file.deletes |= file.new == names.DEV_NULL
+        ahead = next((at for at in range(self.at, len(self.lines)) if self.lines[at].strip()), self.at)
+        following = self.lines[ahead] if ahead < len(self.lines) else ""
+        if following[:1] in ("+", "-", " ") and not starts_file(self.lines, ahead):
             self._hunk(Header())  # the @@ line was left out
 
     def _hunk(self, header: Header) -> None:
@@ -158,28 +160,34 @@ class _Reader:
             raise PatchRefused("a hunk without a file name above it", hint=_NEXT_STEP)
         if header.written:
             self.at += 1
+        anchors = (*self.anchors, header.section)[-_DEPTH:] if header.section else self.anchors
+        following = self.lines[self.at] if self.at < len(self.lines) else ""
+        if header.section and header.start is None and following.startswith("@@"):
+            self.anchors = anchors
+            return
         body = read_body(self.lines, self.at, header, self.files[-1].creates)
         if not body.lines:
             raise PatchRefused(f"the hunk at line {self.at} of the patch is empty", hint=_NEXT_STEP)
         self.at += body.length
+        body.anchors, self.anchors = anchors, ()
         self.files[-1].bodies.append(body)
         self.loose = True
 
     def _extended(self, line: str) -> bool:
-        """Takes the lines git puts between `diff --git` and `---`."""
-        if not self.files or not self.files[-1].git:
+        """Takes the lines that stand between the first line of a file's header and its hunks."""
+        if not self.files or not self.files[-1].open:
             return False
         file = self.files[-1]
         word, _, rest = line.partition(" ")
         match word, rest.partition(" ")[0]:
-            case "rename", "from":
-                file.renamed_from = names.name(rest[5:])
-            case "rename", "to":
-                file.renamed_to = names.name(rest[3:])
+            case "rename" | "copy", "from":
+                file.source, file.copies = names.name(rest[5:]), word == "copy"
+            case "rename" | "copy", "to":
+                file.target = names.name(rest[3:])
+            case "***", "Move":
+                file.source, file.target = file.old, names.name(rest.partition(":")[2])
             case "new" | "deleted" | "old", "mode" | "file":
                 self._mode(file, line)
-            case "copy", "from" | "to":
-                raise PatchRefused("copying a file is not supported", hint="send the copy as a new file")
             case ("Binary", "files") | ("GIT", "binary"):
                 raise PatchRefused(
                     "binary patches are not supported", names.candidates(file.old, file.new)[0]
@@ -193,18 +201,23 @@ class _Reader:
         mode = line.rpartition(" ")[2]
         file.creates |= line.startswith("new file")
         file.deletes |= line.startswith("deleted file")
+        file.outright |= line.startswith("deleted file")
         if mode in ("120000", "160000"):
             raise PatchRefused(
                 "symbolic links and submodules cannot be patched", names.candidates(file.old, file.new)[0]
             )
         if line.startswith("new "):
             file.mode = _MODES.get(mode)
+        elif line.startswith("old "):
+            file.old_mode = _MODES.get(mode)
 
     def _prose(self, line: str) -> None:
         if line.startswith("```"):
             self.loose = False
-        if _V4A.match(line):
-            raise PatchRefused("this is not a unified diff", hint=_NEXT_STEP)
+        if _OPERATION.match(line):
+            raise PatchRefused(
+                f"line {self.at + 1} of the patch is no operation: {line[:80]!r}", hint=_NEXT_STEP
+            )
         if line.startswith(("Binary files ", "GIT binary patch")):
             raise PatchRefused("binary patches are not supported")
         stray = line.startswith(("+", "-")) and line.strip() not in ("--", "---")
@@ -213,6 +226,33 @@ class _Reader:
                 f"line {self.at + 1} of the patch belongs to no hunk: {line[:80]!r}", hint=_NEXT_STEP
             )
         self.at += 1
+
+
+def _unescape(files: list[FilePatch]) -> bool:
+    bodies = [body for file in files for body in file.bodies]
+    texts = unescape([text for body in bodies for _, text in body.lines])
+    rest = iter(texts or [])
+    for body in bodies:
+        body.lines = [(tag, next(rest, text)) for tag, text in body.lines]
+    return texts is not None
+
+
+def _reverse(file: FilePatch) -> None:
+    if file.copies or (file.outright and not file.bodies):
+        name = file.paths[0]
+        raise PatchRefused("what it copies or deletes cannot be taken back from the patch alone", name)
+    if names.DEV_NULL not in (file.old, file.new):
+        file.old, file.new = file.paths[0], file.paths[-1]  # the prefixes do not go the other way
+    file.old, file.new = file.new, file.old
+    file.source, file.target = file.target, file.source
+    file.creates, file.deletes, file.outright = file.deletes, file.creates, False
+    file.mode, file.old_mode = file.old_mode, file.mode
+    swapped = {"+": "-", "-": "+", " ": " "}
+    for body in file.bodies:
+        head = body.header
+        body.header = Header(head.written, head.new_start, head.new, head.start, head.old)
+        body.lines = [(swapped[tag], text) for tag, text in body.lines]
+        body.old_bare, body.new_bare = body.new_bare, body.old_bare
 
 
 def _check(files: list[FilePatch]) -> None:
@@ -236,4 +276,8 @@ def _check(files: list[FilePatch]) -> None:
     for file, model in zip((file for file in files if file.bodies), read, strict=True):
         for body, hunk in zip(file.bodies, model, strict=True):
             lines = [Line(line.line_type, line.value.removesuffix("\n")) for line in hunk]
-            file.hunks.append(Hunk(lines, body.start, body.old_bare, body.new_bare, body.odd))
+            head = body.header
+            inserts = head.old == 0 and head.start is not None
+            file.hunks.append(
+                Hunk(lines, head.start, body.old_bare, body.new_bare, body.anchors, inserts, head.new_start)
+            )

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from . import locate, names
-from .indent import NONE, Shift, indent_of, uniform
-from .locate import Source, Spot
+from ..paths import shown
+from . import names
+from .locate import Source
 from .parse import FilePatch, Hunk, parse
-from .refusal import NO_FILE, PatchRefused, numbered
-from .splice import Placement, splice
+from .place import place, stands
+from .refusal import MISSING_LINES, NO_FILE, PatchRefused, numbered
+from .splice import splice
+
+_NAMED = 10  # files that a refusal names
 
 Texts = Mapping[str, str | None]
 
@@ -25,10 +28,13 @@ class Placed(NamedTuple):
 
 @dataclass(slots=True)
 class FileChange:
-    """What becomes of `path`: `text` None to delete, `new_path` only to rename, `mode` None to keep it."""
+    """What becomes of `path`: `text` None to delete, `new_path` only to rename, `mode` None to keep it.
+
+    "same" says that all of the patch stands in the file already; a copy is a "create".
+    """
 
     path: str
-    kind: Literal["create", "update", "delete", "rename"]
+    kind: Literal["create", "update", "delete", "rename", "same"]
     text: str | None
     new_path: str | None = None
     mode: int | None = None
@@ -41,42 +47,90 @@ def paths(patch_text: str) -> list[str]:
     """Every name the patch may mean: what `before` has to hold for those files that exist."""
     found: dict[str, None] = {}
     for file in parse(patch_text):
-        for path in (*file.paths, file.renamed_to):
+        for path in (*file.paths, file.target):
             if path and path != names.DEV_NULL:
                 found[path] = None
     return list(found)
 
 
-def apply_patch(patch_text: str, before: Texts) -> dict[str, str | None]:
-    """The new text of every file whose text changes, None for one that goes. Raises PatchRefused."""
+def apply_patch(patch_text: str, before: Texts, reverse: bool = False) -> dict[str, str | None]:
+    """The new text of every file whose text changes, None for one that goes. Raises PatchRefused.
+
+    With `reverse` the patch is taken back. Nothing changes where all of it is there already.
+    """
     after: dict[str, str | None] = {}
-    for change in plan(patch_text, before):
+    for change in plan(patch_text, before, reverse):
+        path = change.new_path or change.path
+        for touched in {path, change.path}:
+            names.check(touched)
         if change.new_path is not None:
             after[change.path] = None
-        path = change.new_path or change.path
         if before.get(path) != change.text:
             after[path] = change.text
     return after
 
 
-def plan(patch_text: str, before: Texts) -> list[FileChange]:
+def plan(patch_text: str, before: Texts, reverse: bool = False) -> list[FileChange]:
     """What the patch does to each file; `before` holds the texts of those that exist. Raises PatchRefused."""
-    changes = [_change(path, group, before) for path, group in _by_path(parse(patch_text), before).items()]
+    files = parse(patch_text, reverse)
+    try:
+        return _plan(files, before)
+    except PatchRefused as refusal:
+        if refusal.reason == MISSING_LINES and (files := parse(patch_text, reverse, escaped=True)):
+            return _plan(files, before)
+        raise
+
+
+def _plan(files: Sequence[FilePatch], before: Texts) -> list[FileChange]:
+    groups = _by_path(files, before)
+    if _all_there(groups, before):
+        return [FileChange(path, "same", before.get(path)) for path in groups]
+    changes = _changes(groups, before)
     if all(
         change.text == before.get(change.path) and not change.new_path and not change.mode
         for change in changes
     ):
         raise PatchRefused("the patch changes nothing", changes[0].path)
-    touched = [path for change in changes for path in (change.path, change.new_path) if path]
-    if twice := next((path for path in touched if touched.count(path) > 1), None):
-        raise PatchRefused("two parts of the patch make or take away the same file", twice)
+    _check_names(changes, before)
     return changes
+
+
+def _changes(groups: Mapping[str, Sequence[FilePatch]], before: Texts) -> list[FileChange]:
+    """The change of every file; a refusal says of which others all would have applied."""
+    changes: list[FileChange] = []
+    refused: list[PatchRefused] = []
+    for path, group in groups.items():
+        try:
+            changes.append(_change(path, group, before))
+        except PatchRefused as refusal:
+            refused.append(refusal)
+    if refused and changes:
+        named = ", ".join(shown(change.path) for change in changes[:_NAMED]) + ", …" * (len(changes) > _NAMED)
+        hint = f"{refused[0].hint}\nnothing is wrong with the patch for {named}".lstrip("\n")
+        raise PatchRefused(refused[0].reason, refused[0].path, refused[0].hunk, hint)
+    if refused:
+        raise refused[0]
+    return changes
+
+
+def _check_names(changes: Sequence[FileChange], before: Texts) -> None:
+    """Refuses a file that is touched twice, and a new name that some file system takes for another's."""
+    known = {names.folded(path): path for path, text in before.items() if text is not None}
+    touched: set[str] = set()
+    for change in changes:
+        for path in filter(None, (change.path, change.new_path)):
+            if path in touched:
+                raise PatchRefused("two parts of the patch make or take away the same file", path)
+            touched.add(path)
+            if known.setdefault(names.folded(path), path) != path and before.get(path) is None:
+                other = shown(known[names.folded(path)])
+                raise PatchRefused(f"some file systems take it for {other}", path, None, "use another name")
 
 
 def _by_path(files: Iterable[FilePatch], before: Texts) -> dict[str, list[FilePatch]]:
     groups: dict[str, list[FilePatch]] = {}
     for file in files:
-        groups.setdefault(_path(file, before), []).append(file)
+        groups.setdefault(file.target if file.copies else _path(file, before), []).append(file)
     return groups
 
 
@@ -84,7 +138,7 @@ def _path(file: FilePatch, before: Texts) -> str:
     possible = [path for path in file.paths if path and path != names.DEV_NULL]
     if not possible:
         raise PatchRefused("no file name", hint="write --- a/path and +++ b/path above its hunks")
-    if file.renamed_from or file.creates or len(possible) == 1:
+    if file.source or file.creates or len(possible) == 1:
         return possible[0]
     present = [path for path in possible if before.get(path) is not None]
     given = file.old not in ("", names.DEV_NULL) and file.new not in ("", names.DEV_NULL)
@@ -96,19 +150,47 @@ def _path(file: FilePatch, before: Texts) -> str:
     return present[0] if present else possible[0]
 
 
+def _all_there(groups: Mapping[str, Sequence[FilePatch]], before: Texts) -> bool:
+    """Whether every hunk of every file is there. Lines that are merely gone prove nothing."""
+    parts = [(before.get(path), file) for path, group in groups.items() for file in group]
+    if any(file.deletes or file.target or (file.mode and not file.creates) for _, file in parts):
+        return False
+    if not any(_brings(hunk) for _, file in parts for hunk in file.hunks):
+        return False
+    return all(text is not None and _is_there(text, file) for text, file in parts)
+
+
+def _brings(hunk: Hunk) -> bool:
+    """Whether the hunk adds text, not only another order, indentation or line end."""
+    removed = {line.text.strip() for line in hunk.lines if line.tag == "-"}
+    return any(line.text.strip() not in removed | {""} for line in hunk.lines if line.tag == "+")
+
+
+def _is_there(text: str, file: FilePatch) -> bool:
+    if file.creates:
+        return _new_text(file.hunks) == text
+    source = Source(text)
+    changing = [hunk for hunk in file.hunks if hunk.count("+-")]
+    return bool(changing) and all(stands(source, hunk) for hunk in changing)
+
+
 def _change(path: str, files: Sequence[FilePatch], before: Texts) -> FileChange:
     file, text = files[0], before.get(path)
-    if len(files) > 1 and any(part.creates or part.deletes or part.renamed_to for part in files):
+    if len(files) > 1 and any(part.creates or part.deletes or part.target for part in files):
         raise PatchRefused("the patch makes, deletes or renames it and names it again", path)
     hunks = [hunk for part in files for hunk in part.hunks]
-    if file.creates or (text is None and _makes_all(hunks)):
+    if file.copies:
+        return _copied(path, file, hunks, before)
+    if file.creates or (text is None and len(file.paths) == 1 and _makes_all(hunks)):
         return _created(path, file, hunks, text)
     if text is None:
         raise PatchRefused(NO_FILE, path, None, "check the path; for a new file write --- /dev/null")
+    if file.deletes and file.outright and not hunks:
+        return FileChange(path, "delete", None, removed=len(Source(text).lines))
     change = _updated(path, hunks, text)
     change.mode = next((part.mode for part in files if part.mode), None)
-    if file.renamed_to:
-        return _renamed(change, file.renamed_to, before)
+    if file.target:
+        return _renamed(change, file.target, before)
     return _deleted(change) if file.deletes else change
 
 
@@ -123,9 +205,23 @@ def _created(path: str, file: FilePatch, hunks: Sequence[Hunk], text: str | None
         )
     if len(hunks) > 1 or any(hunk.before for hunk in hunks):
         raise PatchRefused("a new file needs exactly one hunk of added lines", path)
-    lines = hunks[0].after if hunks else []
-    final = not (hunks and hunks[0].new_bare)
-    return FileChange(path, "create", Source("").text(lines, final), None, file.mode, added=len(lines))
+    added = sum(hunk.count("+") for hunk in hunks)
+    return FileChange(path, "create", _new_text(hunks), None, file.mode, added=added)
+
+
+def _new_text(hunks: Sequence[Hunk]) -> str:
+    lines = [line for hunk in hunks for line in hunk.after]
+    return Source("").text(lines, not (hunks and hunks[0].new_bare))
+
+
+def _copied(path: str, file: FilePatch, hunks: Sequence[Hunk], before: Texts) -> FileChange:
+    original = before.get(file.source)
+    if original is None:
+        raise PatchRefused(NO_FILE, file.source, None, "check the path of what is to be copied")
+    if before.get(path) is not None:
+        raise PatchRefused(f"{file.source} cannot be copied to it: it exists", path)
+    change = _updated(file.source, hunks, original)
+    return FileChange(path, "create", change.text, None, file.mode, change.added, change.removed)
 
 
 def _renamed(change: FileChange, target: str, before: Texts) -> FileChange:
@@ -147,80 +243,10 @@ def _deleted(change: FileChange) -> FileChange:
 def _updated(path: str, hunks: Sequence[Hunk], text: str) -> FileChange:
     """All hunks are found in the file as it is, then put in at once."""
     source = Source(text)
-    placements: list[tuple[int, Placement]] = []
-    for number, hunk in enumerate(hunks, 1):
-        if hunk.count("+-"):
-            spot = _spot(source, hunk, path, number, hunks)
-            placements.append((number, Placement(hunk, spot, _shift(source, spot, hunk, path, number))))
-    placements.sort(key=lambda item: item[1].spot.at)
-    done = 0
-    for number, (hunk, spot, _) in placements:
-        if spot.at < done:
-            raise PatchRefused("it overlaps another hunk of this file", path, number, "send them as one hunk")
-        done = spot.at + len(hunk.before)
-    change = FileChange(path, "update", splice(source, [placement for _, placement in placements]))
-    for _, (hunk, spot, _) in placements:
-        change.hunks.append(Placed(spot.at + 1, locate.TOLERANCES[spot.rung]))
+    placements = place(source, hunks, path)
+    change = FileChange(path, "update", splice(source, placements))
+    for hunk, spot, _ in placements:
+        change.hunks.append(Placed(spot.at + 1, spot.tolerance))
         change.added += hunk.count("+")
         change.removed += hunk.count("-")
     return change
-
-
-def _spot(source: Source, hunk: Hunk, path: str, number: int, hunks: Sequence[Hunk]) -> Spot:
-    block = hunk.before
-    if not block:
-        if source.lines:
-            raise PatchRefused("nothing says where it belongs", path, number, "add lines of context")
-        return Spot(0, locate.EXACT)
-    try:
-        spot = locate.find(source, block, None if hunk.start is None else hunk.start - 1, path, number)
-    except PatchRefused as refusal:
-        if _applied(source, hunks):
-            hint = "every hunk for this file is there already: go on"
-            raise PatchRefused("already applied", path, number, hint) from refusal
-        raise
-    if _doubles(source, hunk, spot):
-        raise PatchRefused(
-            "already applied: the added lines stand there", path, number, "go on, or add context"
-        )
-    return spot
-
-
-def _applied(source: Source, hunks: Sequence[Hunk]) -> bool:
-    changing = [hunk for hunk in hunks if hunk.count("+-")]
-    return all(
-        hunk.after
-        and source.places(hunk.after, locate.LINE_ENDING)
-        and not (hunk.before and source.places(hunk.before, locate.LINE_ENDING))
-        for hunk in changing
-    )
-
-
-def _doubles(source: Source, hunk: Hunk, spot: Spot) -> bool:
-    """Whether lines added at the edge of a hunk stand there already; a true diff has context behind them."""
-    tags = "".join(line.tag for line in hunk.lines)
-    if set(tags.strip("+")) != {" "}:
-        return False
-    above = len(tags) - len(tags.lstrip("+"))
-    return tags.strip("+") != tags and source.fits(hunk.after, spot.at - above, locate.TRAILING_SPACE)
-
-
-def _shift(source: Source, spot: Spot, hunk: Hunk, path: str, number: int) -> Shift:
-    """How added lines move: as removed lines show, else as all context shows; doubt is refused."""
-    if spot.rung != locate.INDENTATION or not hunk.count("+"):
-        return NONE
-    there = source.lines[spot.at : spot.at + len(hunk.before)]
-    old = [line for line in hunk.lines if line.tag != "+"]
-    pairs = [(line, found) for line, found in zip(old, there, strict=True) if line.text.strip()]
-    removed = [(line.text, found) for line, found in pairs if line.tag == "-"]
-    context = [(line.text, found) for line, found in pairs if line.tag == " "]
-    shift = uniform(removed or context)
-    if not removed and (
-        hunk.odd or (shift is None and any(indent_of(a) == indent_of(b) for a, b in context))
-    ):
-        return NONE
-    column = shift is not None and not removed and " " in shift  # one column off: marker or indentation?
-    if shift is None or column or shift.of_all(hunk.after) is None:
-        hint = "copy the file's own indentation into every line of the hunk"
-        raise PatchRefused("its indentation differs from the file's in no single way", path, number, hint)
-    return shift

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..errors import ToolError
 
 NO_FILE = "there is no such file"
+MISSING_LINES = "these lines are not in the file"
 
 _HINT_LIMIT = 1000  # characters of file shown
 _WIDTH = 160  # of one line shown
@@ -38,8 +39,10 @@ def missing(wanted: Sequence[str], lines: Sequence[str]) -> str:
     if start is None:
         return f"nothing in the file is like it; it begins:\n{numbered(lines, 0, 5)}\nread the file again"
     first = next((i for i, line in enumerate(wanted) if _line(lines, start + i) != line), 0)
-    note = f"first difference at line {start + first + 1}: the file has {_shown(_line(lines, start + first))}"
-    note += f", you sent {_shown(wanted[first])}"
+    there, sent = _line(lines, start + first), wanted[first]
+    spelled = _blanks_shown if _without_blanks(there) == _without_blanks(sent) else _shown
+    note = f"first difference at line {start + first + 1}: the file has {spelled(there)}"
+    note += f", you sent {spelled(sent)}"
     top = max(0, start, start + first - _LINES // 2)
     shown = numbered(lines, top, _LINES)
     return f"{note}\nnearest lines of the file:\n{shown}\ncopy them exactly and send it again"
@@ -65,6 +68,16 @@ def _line(lines: Sequence[str], at: int) -> str:
 
 def _shown(line: str) -> str:
     return repr(line[:_WIDTH])
+
+
+def _without_blanks(line: str) -> str:
+    return "".join(line.split())
+
+
+def _blanks_shown(line: str) -> str:
+    """`line` with every blank visible: `·` for a space, `→` for a tab, an escape for any other."""
+    spelled = line[:_WIDTH].replace(" ", "·").replace("\t", "→")
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in spelled)
 
 
 def _nearest(wanted: Sequence[str], lines: Sequence[str]) -> int | None:

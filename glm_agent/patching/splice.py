@@ -49,7 +49,12 @@ def _plain(hunk: Hunk) -> bool:
 def _replacement(source: Source, placement: Placement) -> list[str]:
     hunk, spot, shift = placement
     span = range(spot.at, spot.at + len(hunk.before))
-    verbatim = spot.rung == EXACT and not (_plain(hunk) and any(source.crlf(at) for at in span))
+    around = span or range(max(0, spot.at - 1), min(spot.at + 1, len(source.lines)))
+    verbatim = (
+        spot.rung == EXACT
+        and (span or not source.lines)
+        and not (_plain(hunk) and any(source.crlf(at) for at in around))
+    )
     out: list[str] = []
     at = spot.at
     for tag, text in hunk.lines:
@@ -57,7 +62,7 @@ def _replacement(source: Source, placement: Placement) -> list[str]:
             out += source.lines[at : at + 1] if tag == " " else []
             at += 1
             continue
-        crlf = source.crlf(max(at - 1, spot.at))
+        crlf = source.crlf(max(at - 1, around.start))
         if at == len(source.lines) and out and not source.final and not verbatim:  # the last line gets an end
             out[-1] = _ended(out[-1], crlf)
         moved = shift.of(text) or ""

@@ -20,11 +20,12 @@ _Value = Json | list[Any] | str | int | float | None  # what JSON can be
 _ALIASES = {
     "old": ("old_string", "oldText", "old_str"),
     "new": ("new_string", "newText", "new_str"),
-    "path": ("file_path", "filePath", "filename", "file"),
+    "replace_all": ("replaceAll",),
+    "path": ("file_path", "filePath", "filepath", "filename", "file", "target_file"),
     "command": ("cmd",),
     "pattern": ("query", "regex"),
-    "patch": ("diff",),
-    "content": ("contents", "text"),
+    "patch": ("diff", "patch_text", "patchText", "input"),
+    "content": ("contents", "text", "file_text"),
 }
 
 

@@ -50,6 +50,8 @@ def _run(workspace: Workspace, seen: Seen, arguments: Arguments) -> ToolOutput:
     seen.note(file.path, edited.text)
     first, removed, added = _difference(file.text, edited.text)
     report = [f"edited {shown(file.path)} at line {first + 1}: +{len(added)} -{removed} lines"]
+    if edited.places > 1:
+        report[0] += f" in {edited.places} places"
     if edited.tolerance:
         report[0] += f" (matched ignoring {edited.tolerance})"
     report += [f"{first + 1 + at}: {clip_line(line, _WIDTH)}" for at, line in enumerate(added[:_SHOWN])]

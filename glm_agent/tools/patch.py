@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from ..errors import ToolError
 from ..patching import NO_FILE, FileChange, PatchRefused, paths, plan
 from ..paths import shown
 from ..text import encode
-from ..types import Arguments, Tool, ToolOutput
+from ..types import Arguments, Json, Tool, ToolOutput
 from ..workspace import Change, TextFile, Workspace, text_change
 from . import prompt, syntax
 from .seen import Seen
@@ -31,29 +32,59 @@ def tool(workspace: Workspace, seen: Seen) -> Tool:
     return Tool("patch", prompt("patch"), _PARAMETERS, run, reads_only=False)
 
 
-def _run(workspace: Workspace, seen: Seen, patch: str) -> ToolOutput:
+class Prepared(NamedTuple):
+    """A plan, with the place in the workspace of every name in it, and the files that exist."""
+
+    changes: list[FileChange]
+    places: dict[str, str]
+    files: dict[str, TextFile]
+
+    def steps(self) -> list[Change]:
+        return [step for change in self.changes for step in _steps(change, self.places, self.files)]
+
+    def lines(self) -> list[str]:
+        """What is said of each file."""
+        return [_line(change, self.places) for change in self.changes]
+
+    def details(self) -> list[Json]:
+        return [_details(change, self.places) for change in self.changes]
+
+    def texts(self) -> Iterator[tuple[str, str | None, str]]:
+        """(place, text before or None, text after) of each file that there is then."""
+        for change in self.changes:
+            if change.text is not None:
+                file = self.files.get(change.path)
+                yield self.places[change.new_path or change.path], file.text if file else None, change.text
+
+
+def prepare(workspace: Workspace, patch: str, reverse: bool = False) -> Prepared:
+    """What `patch` (or taking it back) does to the files of `workspace`. Raises ToolError."""
     places = {name: workspace.locate(name) for name in paths(patch)}
     files = {name: workspace.read(place) for name, place in places.items() if workspace.kind(place) == "file"}
     try:
-        planned = plan(patch, {name: file.text for name, file in files.items()})
+        planned = plan(patch, {name: file.text for name, file in files.items()}, reverse)
     except PatchRefused as refusal:
         if refusal.reason == NO_FILE:
             workspace.read(places[refusal.path])  # says which names are near
         raise
-    workspace.apply([step for change in planned for step in _steps(change, places, files)])
-    report: list[str] = []
-    for change in planned:
-        report.append(_line(change, places))
-        if change.text is not None:
-            place, file = places[change.new_path or change.path], files.get(change.path)
-            seen.note(place, change.text)
-            report.append(syntax.check(place, file.text if file else None, change.text))
-    details = [_details(change, places) for change in planned]
-    return ToolOutput("\n".join(filter(None, report)), details={"changes": details})
+    return Prepared(planned, places, files)
+
+
+def _run(workspace: Workspace, seen: Seen, patch: str) -> ToolOutput:
+    prepared = prepare(workspace, patch)
+    workspace.apply(prepared.steps())
+    notes: list[str] = []
+    for place, before, after in prepared.texts():
+        seen.note(place, after)
+        notes.append(syntax.check(place, before, after))
+    report = "\n".join(filter(None, [*prepared.lines(), *notes]))
+    return ToolOutput(report, details={"changes": prepared.details()})
 
 
 def _steps(change: FileChange, places: Mapping[str, str], files: Mapping[str, TextFile]) -> list[Change]:
     """What the workspace is to do for one file of the plan; a rename is a new file and one less."""
+    if change.kind == "same":
+        return []
     if change.kind == "create":
         blank = TextFile(places[change.path], "", "utf-8", 0, 0)
         return [text_change(blank, change.text or "")._replace(mode=change.mode, expect=None)]
@@ -77,6 +108,8 @@ def _mode(present: int, wanted: int | None) -> int:
 
 def _line(change: FileChange, places: Mapping[str, str]) -> str:
     name = shown(places[change.path])
+    if change.kind == "same":
+        return f"{name} has all of it already: nothing was changed, go on"
     if change.new_path is not None:
         name += f" to {shown(places[change.new_path])}"
     line = f"{_VERBS[change.kind]} {name} +{change.added} -{change.removed}"
@@ -91,7 +124,7 @@ def _line(change: FileChange, places: Mapping[str, str]) -> str:
     return line
 
 
-def _details(change: FileChange, places: Mapping[str, str]) -> dict[str, str | int | None]:
+def _details(change: FileChange, places: Mapping[str, str]) -> Json:
     new_path = places[change.new_path] if change.new_path else None
     return {
         "path": places[change.path],

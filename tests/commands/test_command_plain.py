@@ -103,6 +103,7 @@ COMMANDS = [
     "",
     "fix",
     "ask",
+    "apply",
     "demo",
     "models",
     "config",

@@ -27,10 +27,42 @@ from glm_agent.patching import PatchRefused, apply_edit, edit
         ('s = "a\tb"\n', 's = \\"a\\tb\\"', 's = \\"a\\"', 's = "a"\n', "one level of backslashes"),
         ("if a:\n\tb()\n", "if a:\\n\\tb()", "if c:\\n\\td()", "if c:\n\td()\n", "one level of backslashes"),
         ("a\nb", "a\nb\n", "a\nc\n", "a\nc", ""),
+        ('x = "a"\n', 'x = \\"a\\"', 'x = "b\\n"', 'x = "b\\n"\n', "one level of backslashes"),
+        ("p('a')\n", "p(\u2018a\u2019)", "p('b')", "p('b')\n", "look-alike characters"),
+        ("p('a')\n", "p(\u2019a\u2019)", "p(\u2019b\u2019)", "p('b')\n", "look-alike characters"),
+        (
+            "It\u2019s \u201cso\u201d here\n",
+            'It\'s "so" here',
+            'It\'s "no" here',
+            "It\u2019s \u201cno\u201d here\n",
+            "look-alike characters",
+        ),
+        (
+            "f(a, b)\n",
+            "f\uff08a\uff0cb\uff09".replace("\uff0c", "\uff0c "),
+            "g()",
+            "g()\n",
+            "look-alike characters",
+        ),
+        ("if a:\n\tb\n", "if a:\n    b", "if a:\n    b\n    c", "if a:\n\tb\n\tc\n", "indentation"),
+        ("if a:\n    b\n", "if a:\n\tb", "if a:\n\tb\n\t\tc", "if a:\n    b\n        c\n", "indentation"),
+        (
+            "a:\n    b:\n        c\n",
+            "a:\n  b:\n    c",
+            "a:\n  b:\n    d",
+            "a:\n    b:\n        d\n",
+            "indentation",
+        ),
+        ("\ta(1,\n\t  2)\n", "    a(1,\n      2)", "    a(1,\n      3)", "\ta(1,\n\t  3)\n", "indentation"),
+        ("a\nb\nc\n", "    2\tb\n    3\tc", "B\nc", "a\nB\nc\n", "line numbers"),
+        ("a\n\tb\n", "1: a\n2: \tb", "1: a\n2: \tB", "a\n\tB\n", "line numbers"),
+        ("a\nb\n", "```py\na\nb\n```", "```py\na\nc\n```", "a\nc\n", "a code fence"),
+        ("a -> b\n", "a -&gt; b", "a -&gt; c", "a -> c\n", "HTML entities"),
+        ("a\nb\n", "\n\nb\n\n", "\n\nc\n\n", "a\nc\n", "blank lines around it"),
     ],
 )
 def test_the_place_is_found(text: str, old: str, new: str, after: str, tolerance: str) -> None:
-    assert edit(text, old, new) == (after, tolerance)
+    assert edit(text, old, new) == (after, tolerance, 1)
 
 
 def test_lines_that_drifted_are_replaced_by_what_already_has_the_files_indentation() -> None:
@@ -49,8 +81,8 @@ def test_all_exact_places_are_replaced_on_demand() -> None:
         ("a\n", "a", "a", "`old` and `new` are the same: nothing to do", ""),
         ("a\nb\na\n", "a", "c", "`old` fits at more than one place", "it fits at lines 1, 3:\n1: a\n3: a"),
         ("aaa\n", "aa", "b", "`old` fits at more than one place", "it fits at lines 1, 1:"),
-        (" a \nb\n a\t\n", " a\n", "c\n", "it fits at more than one place", "it fits at lines 1, 3:"),
-        ("a\nb\nc\n", "a\n...\nc", "d", "`old` is not in the file", "the file has 'b', you sent '...'"),
+        (" a \nb\n a\t\n", " a\n", "c\n", "`old` fits at more than one place", "it fits at lines 1, 3:"),
+        ("a\nb\nc\n", "a\n...\nc", "d", "`old` leaves out lines", "it has '...'"),
         ("v = 1\n", "v = 2", "v = 3", "`old` is not in the file", "the file has 'v = 1', you sent 'v = 2'"),
         (
             "\t\tfoo\n",
@@ -66,7 +98,54 @@ def test_all_exact_places_are_replaced_on_demand() -> None:
             "`old` is in the file only with another indentation",
             "the file has:\n'    if b:'",
         ),
-        ('x = "a"\n', 'x = \\"a\\"', 'x = "b\\n"', "`old` is not in the file", ""),
+        ('x = "a"\n', 'x = \\"a\\"', 'x = "b" \\"', "`old` is not in the file", ""),
+        (
+            "a\nb\n",
+            "a",
+            "a\n# ... existing code ...\nc",
+            "`new` leaves out code",
+            "it has '# ... existing code ...'",
+        ),
+        (
+            "a\nfirst second third\n",
+            "b",
+            "first second third",
+            "already applied: `new` stands at line 2",
+            "go on",
+        ),
+        (
+            "def f():\n    return call_it(argument)\n",
+            "def f():",
+            "def f():\n    return call_it(argument)",
+            "already applied: `new` stands at line 1",
+            "go on",
+        ),
+        ("a \u2019\nb\na \u2018\n", "a '", "c", "`old` fits at more than one place", "it fits at lines 1, 3"),
+        ("a\n\nx\nb\nc\n", "a\n\n\nb\n", "a\n\n\nd\n", "`old` is not in the file", "nearest lines"),
+        ("\n\nx\nb\nc\n", "\n\nb\n", "\n\nd\n", "`old` is not in the file", "nearest lines"),
+        ("```\na\nb\n```\n", "```\na\n```", "```\nc\n```", "`old` is not in the file", "nearest lines"),
+        (
+            "It\u2019s a\n",
+            "It's a",
+            "It's a\nb = 'c'",
+            "`old` is in the file only with other characters",
+            "the file has:\n'It\u2019s a'",
+        ),
+        ("x\n\n\ty\n\n", "\n", "z", "`old` fits at more than one place", "it fits at lines 1, 2, 3, 4"),
+        (
+            "\t\tfoo = 1\n",
+            "foo = 1",
+            "foo = 1\n\tbar = 2",
+            "`old` begins inside the indentation of its line",
+            "whole lines",
+        ),
+        (
+            "a:\n        }\n    }\nb\n",
+            "        }\nb",
+            "        }\nc",
+            "`old` seems to leave out a line",
+            "copy both",
+        ),
     ],
 )
 def test_the_edit_is_refused(text: str, old: str, new: str, reason: str, hint: str) -> None:
@@ -76,9 +155,19 @@ def test_the_edit_is_refused(text: str, old: str, new: str, reason: str, hint: s
     assert hint in refusal.value.hint
 
 
-def test_replace_all_takes_only_exact_places() -> None:
-    with pytest.raises(PatchRefused, match="not in the file exactly"):
-        apply_edit("a  \nb\n", "a\nb", "c", replace_all=True)
+def test_replace_all_takes_one_loose_place_but_not_several() -> None:
+    assert apply_edit("a  \nb\n", "a\nb", "c", replace_all=True) == "c\n"
+    with pytest.raises(PatchRefused, match="fits at more than one place"):
+        apply_edit("a  \nb\na\t\nb\n", "a\nb", "c", replace_all=True)
+
+
+def test_replace_all_takes_places_with_either_line_end() -> None:
+    assert edit("a\r\nb\r\na\nb\n", "a\nb", "c\nd", True) == ("c\r\nd\r\nc\nd\n", "line endings", 2)
+
+
+def test_one_line_gets_the_line_end_of_its_place() -> None:
+    assert apply_edit("a\r\nb\nc\r\n", "b", "x\ny") == "a\r\nx\ny\nc\r\n"
+    assert apply_edit("a\r\nb\nc\r\n", "c", "x\r\ny") == "a\r\nb\nx\r\ny\r\n"
 
 
 def test_a_region_shown_is_short_whatever_the_file() -> None:

@@ -8,6 +8,11 @@ from glm_agent.patching import FileChange, PatchRefused, apply_patch, paths, pla
 from glm_agent.patching.plan import Placed
 
 HEAD = "--- a/f\n+++ b/f\n"
+_ABOVE = "{} leads above the repository root; paths are relative to it"
+_GITS = "{} is git's own; use `git` commands to look at history, never its files"
+_OUTSIDE = "{} is outside the repository; paths are relative to its root"
+_TWO_LINES = "the path 'a\\nb' holds '\\n'; give one path, without it"
+_NO_OPERATION = "line 1 of the patch is no operation: '*** Frobnicate File: f'"
 
 
 def test_only_what_changes_is_returned() -> None:
@@ -119,8 +124,8 @@ def test_added_lines_follow_the_indentation_that_was_seen(before: str, body: str
     ("patch", "before", "reason"),
     [
         (
-            HEAD + "@@\n  a\n+ b\n",
-            {"f": "a\nc\n"},
+            HEAD + "@@\n   if b:\n+    x\n     c\n",
+            {"f": "if a:\n    if b:\n        c\n    d\n"},
             "its indentation differs from the file's in no single way",
         ),
         (HEAD + "@@ -1 +1 @@\n-a\n+a\n", {"f": "a\n"}, "the patch changes nothing"),
@@ -140,7 +145,29 @@ def test_added_lines_follow_the_indentation_that_was_seen(before: str, body: str
             "two parts of the patch make or take away the same file",
         ),
         ("diff --git a/l b/l\nnew file mode 120000\n", {}, "symbolic links and submodules cannot be patched"),
-        ("diff --git a/f b/g\ncopy from f\ncopy to g\n", {"f": "a\n"}, "copying a file is not supported"),
+        (
+            "diff --git a/f b/g\ncopy from f\ncopy to g\n",
+            {"f": "a\n", "g": "b\n"},
+            "f cannot be copied to it: it exists",
+        ),
+        ("diff --git a/f b/g\ncopy from f\ncopy to g\n", {}, "there is no such file"),
+        ("*** Begin Patch\n*** Add File: ../f\n+a\n*** End Patch\n", {}, _ABOVE.format("../f")),
+        ("--- /dev/null\n+++ b/.GIT/hooks/x\n@@ -0,0 +1 @@\n+a\n", {}, _GITS.format(".GIT/hooks/x")),
+        ("*** Delete File: /etc/passwd\n", {"/etc/passwd": "x\n"}, _OUTSIDE.format("/etc/passwd")),
+        ('--- /dev/null\n+++ "b/a\\nb"\n@@ -0,0 +1 @@\n+a\n', {}, _TWO_LINES),
+        ("--- /dev/null\n+++ b/a/./b\n@@ -0,0 +1 @@\n+a\n", {}, "its path is written in a roundabout way"),
+        (
+            "diff --git a/f b/F\nrename from f\nrename to F\n",
+            {"f": "a\n"},
+            "some file systems take it for f",
+        ),
+        (
+            "--- /dev/null\n+++ b/caf\u00e9\n@@ -0,0 +1 @@\n+a\n",
+            {"cafe\u0301": "b\n"},
+            "some file systems take it for cafe\u0301",
+        ),
+        ("*** Update File: f\n@@ nowhere\n+b\n", {"f": "a\n"}, "nothing says where it belongs"),
+        ("*** Frobnicate File: f\n+b\n" + HEAD + "@@\n-a\n+b\n", {"f": "a\n"}, _NO_OPERATION),
         ("@@ -1 +1 @@\n-a\n+b\n", {"f": "a\n"}, "a hunk without a file name above it"),
     ],
 )
@@ -159,7 +186,8 @@ def test_a_refusal_says_where_and_what_the_file_has() -> None:
     assert str(refusal.value) == (
         "f, hunk 2: these lines are not in the file\n"
         "first difference at line 3: the file has 'three', you sent 'thre'\n"
-        "nearest lines of the file:\n2: two\n3: three\n4: four\ncopy them exactly and send it again"
+        "nearest lines of the file:\n2: two\n3: three\n4: four\ncopy them exactly and send it again\n"
+        "of this file's 2 hunks 1 would have applied"
     )
 
 
@@ -179,3 +207,74 @@ def test_a_count_one_too_large_does_not_swallow_the_next_file() -> None:
 def test_text_after_the_last_hunk_is_no_part_of_it() -> None:
     patch = HEAD + "@@\n-a\n+b\n \n\n**Explanation:**\n\n1. It was wrong.\n"
     assert apply_patch(patch, {"f": "a\n\nc\n"}) == {"f": "b\n\nc\n"}
+
+
+@pytest.mark.parametrize(
+    ("patch", "before", "after"),
+    [
+        (HEAD + "@@ -1 +1 @@\n-a\n+b\n", {"f": "b\n"}, {"f": "a\n"}),
+        ("--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+a\n", {"f": "a\n"}, {"f": None}),
+        ("--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", {}, {"f": "a\n"}),
+        ("diff --git a/f b/g\nrename from f\nrename to g\n", {"g": "a\n"}, {"g": None, "f": "a\n"}),
+        (HEAD + "@@\n a\n-b\n+c\n\\ No newline at end of file\n", {"f": "a\nc"}, {"f": "a\nb\n"}),
+        (HEAD + "@@ -1 +1 @@\n-a\n+b\n", {"f": "a\n"}, {}),
+    ],
+    ids=["update", "create", "delete", "rename", "last newline", "already taken back"],
+)
+def test_a_patch_is_taken_back(
+    patch: str, before: dict[str, str | None], after: dict[str, str | None]
+) -> None:
+    assert apply_patch(patch, before, reverse=True) == after
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "diff --git a/f b/g\ncopy from f\ncopy to g\n",
+        "diff --git a/f b/f\ndeleted file mode 100644\n",
+        "*** Begin Patch\n*** Delete File: f\n*** End Patch\n",
+    ],
+)
+def test_what_a_patch_does_not_hold_cannot_be_taken_back(patch: str) -> None:
+    with pytest.raises(PatchRefused, match="cannot be taken back from the patch alone"):
+        apply_patch(patch, {"f": "a\n", "g": "a\n"}, reverse=True)
+
+
+def test_a_copy_is_a_new_file_and_leaves_the_other() -> None:
+    patch = "diff --git a/f b/g\ncopy from f\ncopy to g\n--- a/f\n+++ b/g\n@@ -1 +1 @@\n-a\n+b\n"
+    assert paths(patch) == ["f", "g"]
+    assert apply_patch(patch, {"f": "a\n"}) == {"g": "b\n"}
+
+
+def test_a_patch_that_is_there_already_changes_nothing_and_says_so() -> None:
+    patch = HEAD + "@@ -1 +1 @@\n-a\n+b\n--- /dev/null\n+++ b/g\n@@ -0,0 +1 @@\n+n\n"
+    assert plan(patch, {"f": "b\n", "g": "n\n"}) == [
+        FileChange("f", "same", "b\n"),
+        FileChange("g", "same", "n\n"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"f": "b\n"},
+        {"f": "a\n", "g": "n\n"},
+        {"f": "b\n", "g": "other\n"},
+    ],
+    ids=["one file is not made", "one hunk is not there", "one file differs"],
+)
+def test_a_patch_that_is_there_only_in_part_is_refused(before: dict[str, str | None]) -> None:
+    with pytest.raises(PatchRefused):
+        apply_patch(HEAD + "@@ -1 +1 @@\n-a\n+b\n--- /dev/null\n+++ b/g\n@@ -0,0 +1 @@\n+n\n", before)
+
+
+def test_lines_that_are_merely_gone_do_not_prove_that_a_patch_was_applied() -> None:
+    with pytest.raises(PatchRefused, match="already applied"):
+        apply_patch(HEAD + "@@ -1,3 +1,2 @@\n a\n-b\n c\n", {"f": "a\nc\n"})
+
+
+def test_a_hunk_without_a_header_is_never_taken_for_prose() -> None:
+    patch = HEAD + "\n a\n-b\n+B\n@@\n-d\n+D\n"
+    with pytest.raises(PatchRefused, match="these lines are not in the file"):
+        apply_patch(patch, {"f": "a\nb\nc\nd\n"})
+    assert apply_patch(patch.replace("\n\n a", "\n a"), {"f": "a\nb\nc\nd\n"}) == {"f": "a\nB\nc\nD\n"}

@@ -1,0 +1,126 @@
+"""`apply`: any patch, however sloppy, by the agent's own engine: all of it, or nothing and the reason."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from .. import config, outcome
+from ..errors import AgentError, Cancelled, RepositoryError, ToolError, UsageError
+from ..git import find_root
+from ..outcome import Outcome
+from ..render import discard, expendable, writer
+from ..render.sanitize import clean
+from ..secrets import Secrets
+from ..text import decode
+from ..tools import syntax
+from ..tools.patch import Prepared, prepare
+from ..types import Json
+from ..workspace import Workspace
+from .plain import as_json
+from .signals import Signals
+
+_LIMIT = 16 * 1024 * 1024  # bytes of patch: beyond what the engine takes in any encoding
+_FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+class Asked(NamedTuple):
+    """The command line; `source` None or "-" is stdin."""
+
+    source: str | None
+    cd: str | None = None
+    check: bool = False
+    reverse: bool = False
+    as_data: bool = False
+
+
+def run(asked: Asked) -> int:
+    """The exit code; a patch that is refused is told on stderr, and with `as_data` on stdout as well."""
+    signals = Signals()
+    lines: list[str] = []
+    changes: list[Json] = []
+    problem, signum = None, None
+    with signals.installed(None):
+        try:
+            prepared, lines = _apply(asked, signals)
+            changes = prepared.details()
+        except Cancelled as stop:
+            problem, signum = AgentError("cancelled; nothing was changed"), stop.signum
+        except AgentError as error:
+            problem = error
+        subtypes = [] if problem is None else [problem.subtype if signum is None else "error_cancelled"]
+        return _tell(asked, outcome.decide(subtypes, signum), lines, changes, problem)
+
+
+def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
+    """What was done, and what is said of it. Raises AgentError."""
+    patch, _ = decode(_read(asked.source))
+    folder = config.working_folder(asked.cd)
+    # what the user asks for may change whatever the user may, but never what is git's own
+    workspace = Workspace(find_root(folder) or folder, Secrets(("*",)), forbidden=lambda path: None)
+    try:
+        prepared = prepare(workspace, patch, asked.reverse)
+        steps = prepared.steps()
+        if asked.check or not steps:
+            return prepared, prepared.lines()
+        workspace.apply(steps)
+    except ToolError as error:
+        raise _refusal(error) from error
+    with signals.deferred():  # what was done is said
+        notes = (syntax.check(*text) for text in prepared.texts())
+        return prepared, [*prepared.lines(), *filter(None, notes)]
+
+
+def _read(source: str | None) -> bytes:
+    if source in (None, "-"):
+        if source is None and sys.stdin.isatty():
+            raise UsageError("no patch: name its file, or - and give it on stdin")
+        return _bounded(sys.stdin.buffer)
+    try:
+        with Path(source or "").open("rb") as file:
+            return _bounded(file)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"the patch {source} cannot be read: {why}") from error
+
+
+def _bounded(file: BinaryIO) -> bytes:
+    data = file.read(_LIMIT + 1)
+    if len(data) > _LIMIT:
+        raise AgentError(f"the patch has more than {_LIMIT} bytes; apply it in parts")
+    return data
+
+
+def _refusal(error: ToolError) -> AgentError:
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _FULL_OR_FORBIDDEN:
+        return RepositoryError(str(error))
+    return AgentError(f"patch refused, nothing was changed: {error}")
+
+
+def _tell(
+    asked: Asked, end: Outcome, lines: list[str], changes: list[Json], problem: AgentError | None
+) -> int:
+    if problem is not None:
+        writer(expendable(sys.stderr))(clean(f"glm-agent: {problem}") + "\n")
+    said = "".join(f"{'would be ' * asked.check}{clean(line)}\n" for line in lines)
+    if asked.as_data:
+        said = as_json(
+            {
+                "subtype": end.subtype,
+                "is_error": end.is_error,
+                "exit_code": end.exit_code,
+                "written": problem is None and not asked.check,
+                "changes": changes,
+                "notes": lines,
+                "errors": [str(problem)] if problem else [],
+            }
+        )
+    try:
+        writer(sys.stdout)(said)
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return outcome.STDOUT_CLOSED
+    return end.exit_code

@@ -1,0 +1,57 @@
+"""The lines of a patch without what it travelled in: JSON, escapes, colours, CRLF, a byte order mark."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+_HEADS = ("--- ", "+++ ", "@@", "diff --git ")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
+_COLOURED_HEAD = re.compile(r"^(?:\x1b\[[0-9;]*[mK])+(?:@@|--- |\+\+\+ |diff --git )", re.MULTILINE)
+_KEYS = {"patch", "diff", "input"}
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39|#x27|#34);")
+_RAW = re.compile(r"[<>]|&(?!(?:lt|gt|amp|quot|apos|#39|#x27|#34);)")
+
+
+def clean(text: str) -> list[str]:
+    """The lines of the patch in `text`, split at "\\n" alone."""
+    text = _decoded(text.removeprefix("\ufeff").strip("\n"))
+    if _COLOURED_HEAD.search(text):
+        text = _COLOUR.sub("", text)
+    lines = text.split("\n")
+    heads = [line for line in lines if line.startswith(_HEADS)] or [
+        line for line in lines if line[:4] == "*** "
+    ]
+    if 2 * sum(line.endswith("\r") for line in heads) > len(heads):  # it travelled as CRLF
+        return [line.removesuffix("\r") for line in lines]
+    return lines
+
+
+def has_entity(line: str) -> bool:
+    return _ENTITY.search(line) is not None
+
+
+def unescape(lines: list[str]) -> list[str] | None:
+    """Lines that were written with HTML entities throughout, without them; None if they were not."""
+    if not any(_ENTITY.search(line) for line in lines) or any(_RAW.search(line) for line in lines):
+        return None
+    from html import unescape
+
+    return [_ENTITY.sub(lambda match: unescape(match[0]), line) for line in lines]
+
+
+def _decoded(text: str) -> str:
+    """A patch that was written as JSON text, or as the one argument of a call."""
+    wrapped = text.lstrip()[:1] == "{"
+    if not wrapped and ("\n" in text or "\\n" not in text):
+        return text
+    import json
+
+    try:
+        decoded: object = json.loads(text if wrapped or text.startswith('"') else f'"{text}"')
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(decoded, dict):
+        fields = cast("dict[str, object]", decoded)
+        decoded = next(iter(fields.values())) if len(fields) == 1 and _KEYS.issuperset(fields) else None
+    return decoded.strip("\n") if isinstance(decoded, str) else text

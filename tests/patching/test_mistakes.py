@@ -1,0 +1,38 @@
+"""Mistakes put into true diffs of real text: exactly right, or refused; the more of each, the better."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import mistakes
+import pytest
+
+from glm_agent.patching import PatchRefused, apply_patch
+
+
+def verdict(case: mistakes.Case) -> str:
+    try:
+        after = apply_patch(case.patch, {mistakes.NAME: case.before})
+    except PatchRefused:
+        return "refused"
+    assert after == {mistakes.NAME: case.after}, (case.mistakes, case.patch)
+    return "right"
+
+
+def test_a_patch_with_mistakes_is_right_or_refused() -> None:
+    verdicts = Counter(verdict(mistakes.make(seed)) for seed in range(1500))
+    assert verdicts["right"] > 1100
+
+
+@pytest.mark.parametrize("mistake", mistakes.HARMLESS, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_that_leaves_no_doubt_is_seldom_refused(mistake: mistakes.Mistake) -> None:
+    cases = [case for seed in range(60) if (case := mistakes.make_with(seed, mistake)).mistakes]
+    verdicts = Counter(map(verdict, cases))
+    assert verdicts["right"] >= 0.9 * len(cases)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_many_patches_with_mistakes_are_right_or_refused() -> None:
+    verdicts = Counter(verdict(mistakes.make(seed)) for seed in range(10_000, 70_000))
+    assert verdicts["right"] > 45_000
