@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from .guard import Undone, record, restore
+from .kernel import shield
 from .offer import GAPS_IN_PLACE, Offer, probe
 from .plan import Confined, Tier, confine
 from .policy import PROTECTED, Limits, Policy
-from .reach import environment, tool_chains
+from .reach import standard
+from .run import Ran, run, withheld
 
 __all__ = [
     "GAPS_IN_PLACE",
@@ -14,9 +17,15 @@ __all__ = [
     "Limits",
     "Offer",
     "Policy",
+    "Ran",
     "Tier",
+    "Undone",
     "confine",
-    "environment",
     "probe",
-    "tool_chains",
+    "record",
+    "restore",
+    "run",
+    "shield",
+    "standard",
+    "withheld",
 ]

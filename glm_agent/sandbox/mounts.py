@@ -149,6 +149,7 @@ def _fill_dev(root: int) -> None:
     for name in _DEVICES:
         os.close(_make(dev, name, False))
         kernel.mount(b"/dev/" + name, b"dev/" + name, b"", 0x1000)  # MS_BIND; without NODEV, or it is dead
+        kernel.restrict_mount(b"dev/" + name, RDONLY | NOSUID | NOEXEC)  # else root could change its mode
     for name, text in _DEVICE_LINKS.items():
         os.symlink(text, name, dir_fd=dev)
     _make(dev, b"pts", True)

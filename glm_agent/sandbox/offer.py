@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .. import process
 from ..errors import SandboxError
 from .plan import Tier, confine, numbers_are_private
-from .policy import Limits, Policy
+from .policy import Policy
 
 _SECONDS = 20.0  # for what takes a thirtieth of one
 _SCOPED = 6  # the Landlock that keeps signals and abstract sockets in
@@ -72,13 +72,14 @@ def _trouble(tier: Tier) -> str | None:
     import tempfile  # ~10 ms
 
     with tempfile.TemporaryDirectory(prefix="glm-agent-") as folder:
-        places = [Path(folder).resolve() / name for name in ("work", "home", "tmp")]
+        places = [Path(folder).resolve() / name for name in ("work", "home", "tmp", "store")]
         for place in (*places, places[0] / ".git"):
             place.mkdir(mode=0o700)
-        policy = Policy(places[0], places[1], Path("/home/nobody"), places[2], {}, limits=Limits())
+        work, home, tmp, store = places
+        policy = Policy(work, home, Path("/home/nobody"), tmp, store, {})
         try:
             with confine(_TRIAL[tier], policy, tier) as box:
-                done = process.run(box.start, places[0], timeout=_SECONDS, cancel=threading.Event())
+                done = process.run(box.start, work, timeout=_SECONDS, cancel=threading.Event())
                 said = done.output.decode("utf-8", "replace").strip()
                 return box.trouble() or (None if done.exit_code == 0 else said or f"status {done.exit_code}")
         except (OSError, SandboxError) as error:

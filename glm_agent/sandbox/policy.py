@@ -32,14 +32,16 @@ class Limits(NamedTuple):
 class Policy:
     """For commands in the work tree `root`. All paths are absolute and without links, if they exist.
 
-    `home` and `tmp` are folders of ours outside the tree, which commands find at `home_seen` and `/tmp`;
-    `environment` is all they get. `hidden` are secret files, which appear empty.
+    `home`, `tmp` and `store` are folders of ours outside the tree. Commands find the first two at `home_seen`
+    and `/tmp`; the third, which they do not see, is for the guard's record. `environment` is all they get,
+    `hidden` are secret files, which appear empty.
     """
 
     root: Path
     home: Path
     home_seen: Path
     tmp: Path
+    store: Path
     environment: Mapping[str, str]
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()

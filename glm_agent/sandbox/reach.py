@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from .policy import Policy
+
 _OWN = {
     "TERM": "dumb",
     "NO_COLOR": "1",
@@ -15,6 +17,7 @@ _OWN = {
     "GIT_PAGER": "cat",
     "GIT_EDITOR": "true",
     "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",  # it is not readable
     "GIT_OPTIONAL_LOCKS": "0",  # .git is read-only
     "DEBIAN_FRONTEND": "noninteractive",
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -52,6 +55,30 @@ CREDENTIALS = (
 )
 _TOO_MUCH = ("/", "/root", "/home", "/tmp", "/var", "/etc", "/run", "/proc", "/sys", "/dev", "/mnt", "/srv")
 _BIN = ("bin", "sbin", "shims", "condabin", "Scripts")
+
+
+def standard(
+    root: Path, start: Mapping[str, str], state: Path, tmp: Path, *, text: str = "", read: Iterable[Path] = ()
+) -> Policy:
+    """What is usual for the work tree `root` and a user whose environment is `start`: no network, no secrets.
+
+    `state`, kept for this repository, and `tmp`, for this run, are folders of ours, made if need be. `text` are
+    the user's own words, such as a command to verify with; `read` are further paths to be readable.
+    """
+    root = root.resolve()
+    home = Path(start.get("HOME", "/"))
+    seen = home if _is_a_home(home, root) else Path("/home/agent")
+    places = [state / "home", tmp, state / "guard"]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own_home, tmp, store = (place.resolve() for place in places)
+    found = (*tool_chains(start, root, home, text), *read)
+    hidden = tuple(path / name for path in found for name in CREDENTIALS if os.access(path / name, os.F_OK))
+    return Policy(root, own_home, seen, tmp, store, environment(start, root, seen), found, hidden=hidden)
+
+
+def _is_a_home(home: Path, root: Path) -> bool:
+    return home.is_absolute() and len(home.parts) > 1 and not _is_in(home, root) and not _is_system(home)
 
 
 def environment(start: Mapping[str, str], root: Path, home: Path) -> dict[str, str]:
