@@ -25,7 +25,7 @@ _NOT_RECORDED = {"objects", "logs", "lfs"}  # of `.git`: contents that git check
 
 
 class Entry(NamedTuple):
-    """What was at a path. `stamp` changes with the contents: inode, size, two times, one not to be set."""
+    """What was at a path. `stamp` is the inode; of a file with its size and times, one not to be set."""
 
     kind: str  # file, folder, link, other; "" for nothing
     mode: int = 0
@@ -70,6 +70,7 @@ def restore(store: Path) -> list[Undone]:
     leading = set(_with_parents(note["protected"])) - set(note["protected"])
     undone: list[Undone] = []
     with _opened(Path(note["root"])) as root:
+        undone += _bring_back(root, note["protected"], before) if note["inside"] else ()
         for path, entry in before.items():  # folders before what is in them
             now = _look(root, path)
             if _is_misled(entry, now) if path in leading else _is_wrong(entry, now, note["inside"]):
@@ -101,12 +102,26 @@ def _is_misled(entry: Entry, now: Entry) -> bool:
 def _is_wrong(entry: Entry, now: Entry, inside: bool) -> bool:
     if entry.kind in ("", "link"):
         return (entry.kind, entry.text) != (now.kind, now.text)
-    return inside and entry != now
+    return inside and (entry[:3] != now[:3] or (entry.kind == "file" and entry.stamp != now.stamp))
+
+
+def _bring_back(root: int, paths: list[str], before: dict[str, Entry]) -> Iterator[Undone]:
+    """A folder that was renamed, with all in it that is not recorded."""
+    found = {_look(root, name).stamp[:1]: name for name in os.listdir(root)}
+    for path in paths:
+        entry = before[path]
+        if entry.kind != "folder" or _look(root, path).stamp == entry.stamp or entry.stamp not in found:
+            continue
+        with _parent(root, path, make=True) as (parent, name):
+            if _look(root, path).kind:
+                _remove(parent, name)
+            os.rename(found[entry.stamp], name, src_dir_fd=root, dst_dir_fd=parent)
+        yield Undone(path, "restored")
 
 
 def _put_right(root: int, path: str, entry: Entry, store: Path | None) -> Undone:
     """Without a store, only links are made anew."""
-    with _parent(root, path) as (parent, name):
+    with _parent(root, path, make=store is not None) as (parent, name):
         now = _look(root, path).kind
         if now and not (now == entry.kind == "folder"):
             _remove(parent, name)
@@ -159,7 +174,9 @@ def _look(root: int, path: str) -> Entry:
         return Entry("")
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
     kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
-    stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) if kind == "file" else ()
+    stamp: tuple[int, ...] = (found.st_ino,) if kind == "folder" else ()
+    if kind == "file":
+        stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     return Entry(kind, stat.S_IMODE(found.st_mode), text, stamp)
 
 
@@ -210,15 +227,25 @@ def _opened(path: Path) -> Generator[int]:
 
 
 @contextmanager
-def _parent(root: int, path: str) -> Generator[tuple[int, str]]:
-    """The folder that `path` is in, reached without links, and its name there."""
+def _parent(root: int, path: str, *, make: bool = False) -> Generator[tuple[int, str]]:
+    """The folder that `path` is in, reached without links, and its name there; made if need be."""
     *above, name = path.split("/")
     folder = os.dup(root)
     try:
         for part in above:
+            if make:
+                _make_folder(folder, part)
             below = os.open(part, _FOLDER, dir_fd=folder)
             os.close(folder)
             folder = below
         yield folder, name
     finally:
         os.close(folder)
+
+
+def _make_folder(parent: int, name: str) -> None:
+    kind = _look(parent, name).kind
+    if kind not in ("", "folder"):
+        _remove(parent, name)
+    if kind != "folder":
+        os.mkdir(name, dir_fd=parent)

@@ -51,7 +51,7 @@ GAPS_IN_PLACE = (
     "mode, times and attributes of own files outside can be changed",
     "whether a file outside exists can be found out",
     "other processes' names can be listed",
-    "what git reads is put back after a command, not kept from it",
+    "what git reads is put back after a command, not kept from it; its objects are not put back",
     "no sockets, no /dev/shm, no terminals, no common /tmp",
 )
 

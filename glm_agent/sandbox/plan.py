@@ -73,7 +73,7 @@ def confine(command: str, policy: Policy, tier: Tier) -> Confined:
         "network": policy.network,
         "abi": kernel.landlock_abi(),
         "rules": _rules_in_new_root(policy) if tier == "A" else _rules_in_place(policy),
-        "filter": _filter(_families(policy, tier)),
+        "filter": _filter(_families(policy, tier), tier == "A"),
         "limits": _limits(policy.limits, tier),
         "folder": root,
         "argv": [b"/bin/sh", b"-c", os.fsencode(command)],
@@ -97,9 +97,9 @@ def _families(policy: Policy, tier: Tier) -> tuple[int, ...]:
 
 
 @cache
-def _filter(families: tuple[int, ...]) -> bytes:
+def _filter(families: tuple[int, ...], alone: bool) -> bytes:
     try:
-        return seccomp.program(os.uname().machine, families=families)
+        return seccomp.program(os.uname().machine, families, alone=alone)
     except ValueError as error:
         raise SandboxError(f"commands cannot be confined here: {error}") from error
 
@@ -107,15 +107,9 @@ def _filter(families: tuple[int, ...]) -> bytes:
 def _limits(limits: Limits, tier: Tier) -> list[tuple[int, int]]:
     """Numbers as the kernel knows them. A core file of one byte is none, and starts no program outside."""
     running = 0 if tier == "A" else int(Path("/proc/loadavg").read_text("ascii").split("/")[1].split()[0])
-    memory = limits.memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
-    rows = {
-        0: limits.cpu,
-        1: limits.file_size,
-        2: memory,
-        4: 1,
-        6: limits.processes + running,
-        7: limits.open_files,
-    }
+    rows = {0: limits.cpu, 1: limits.file_size, 4: 1, 6: limits.processes + running, 7: limits.open_files}
+    if limits.memory is not None:
+        rows[2] = limits.memory
     return list(rows.items())
 
 

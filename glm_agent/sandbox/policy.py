@@ -19,10 +19,14 @@ PROTECTED = (
 
 
 class Limits(NamedTuple):
-    """Of each process, but for `processes`, which counts threads too."""
+    """Of each process, but for `processes`, which counts threads too.
+
+    Whatever `memory` is, where the machine runs out of it the kernel ends a confined command first. A number
+    keeps sanitizers and race detectors from working: they map terabytes that they do not use.
+    """
 
     processes: int = 4096
-    memory: int | None = None  # bytes of its own; None: three quarters of the machine's
+    memory: int | None = None  # bytes of its own
     file_size: int = 4 * _GIB  # bytes
     cpu: int = 4 * 3600  # seconds
     open_files: int = 65_536

@@ -62,8 +62,8 @@ def standard(
 ) -> Policy:
     """What is usual for the work tree `root` and a user whose environment is `start`: no network, no secrets.
 
-    `state`, kept for this repository, and `tmp`, for this run, are folders of ours, made if need be. `text` are
-    the user's own words, such as a command to verify with; `read` are further paths to be readable.
+    `state`, kept for this repository, and `tmp`, for this run, are folders of ours, made if need be. `text`
+    is the user's own, such as a command to verify with; `read` are further paths to be readable.
     """
     root = root.resolve()
     home = Path(start.get("HOME", "/"))

@@ -48,8 +48,8 @@ def run(
 
 # What programs say when they meet the walls
 _OFFLINE = re.compile(
-    rb"Network is unreachable|Temporary failure in name resolution|Could not resolve host|ENETUNREACH|EAI_AGAIN"
-    rb"|Name or service not known|No address associated with hostname|getaddrinfo (?:ENOTFOUND|EAI_AGAIN)"
+    rb"Network is unreachable|Temporary failure in name resolution|Could not resolve host|ENETUNREACH"
+    rb"|EAI_AGAIN|Name or service not known|No address associated with hostname|getaddrinfo ENOTFOUND"
     rb"|dial tcp: lookup|failed to lookup address|UnknownHostException|nodename nor servname"
 )
 _READ_ONLY = re.compile(rb"Read-only file system|EROFS|Device or resource busy|EBUSY")

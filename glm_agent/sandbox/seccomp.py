@@ -66,6 +66,10 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "vhangup": (153, 58),
     "nfsservctl": (180, 42),
 }
+# shmget, msgget, semget, mq_open: what they make or find is everybody's
+_SHARED = ((29, 194), (68, 186), (64, 190), (240, 180))
+# prlimit64 and setpriority, and which argument says whose; 0 is oneself
+_OF_OTHERS = (((302, 261), 0), ((141, 140), 1))
 # numbers, which argument is the mode, which the flags that say whether there is one
 _MAKE_FILES: tuple[tuple[tuple[int | None, int | None], int, int | None], ...] = (
     ((2, None), 2, 1),  # open
@@ -90,8 +94,10 @@ _EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
 _NUMBER, _ARCH = 0, 4  # offsets in struct seccomp_data; its arguments begin at 16
 
 
-def program(machine: str, *, families: tuple[int, ...] = (_UNIX, _INET, _INET6)) -> bytes:
+def program(machine: str, families: tuple[int, ...], *, alone: bool) -> bytes:
     """The filter for `machine` (as uname says). Sockets only of `families`, and for looking at interfaces.
+
+    `alone`: in namespaces of its own; else what would reach other programs there is refused as well.
 
     Raises ValueError for a machine whose numbers are not known.
     """
@@ -105,6 +111,11 @@ def program(machine: str, *, families: tuple[int, ...] = (_UNIX, _INET, _INET6))
             code += [(_EQUAL, 0, 1, number), _error(_EPERM)]
     for unseen in (435, 437):  # clone3 and openat2: their flags are out of sight; libraries fall back
         code += [(_EQUAL, 0, 1, unseen), _error(_ENOSYS)]
+    if not alone:
+        code += [line for numbers in _SHARED for line in ((_EQUAL, 0, 1, numbers[column]), _error(_EPERM))]
+        for numbers, process in _OF_OTHERS:
+            own = [_argument(process), (_EQUAL, 1, 0, 0), _error(_EPERM), (_RETURN, 0, 0, _ALLOW)]
+            code += _when(numbers[column], own)
     code += _when((56, 220)[column], _flags(_NAMESPACES))  # clone
     code += _when((272, 97)[column], _flags(_NAMESPACES | _NEW_TIME))  # unshare
     code += _when((16, 29)[column], _ioctl())

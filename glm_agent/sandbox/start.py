@@ -60,6 +60,7 @@ def main() -> NoReturn:
 def _run(plan: Plan) -> int:
     kernel.prctl(_DEATH_SIGNAL, _KILL)  # with the program that asked for it, all this ends
     kernel.system(_CLOSE_RANGE, 3, _ALL, 0)
+    _write("/proc/self/oom_score_adj", "1000")  # whoever else needs the memory is more important
     signals = kernel.block(_WATCHED)
     layout = plan["layout"]
     if layout is None:
@@ -69,6 +70,7 @@ def _run(plan: Plan) -> int:
         if first := os.fork():
             return _status(os.waitpid(first, 0)[1])
         _begin(plan, layout)
+    kernel.drop_capabilities()
     kernel.prctl(_DUMPABLE, 0)  # the command cannot look into us
     command = os.fork()
     if not command:
@@ -94,9 +96,13 @@ def _enter_namespaces(network: bool) -> None:
         ("uid_map", f"{user} {user} 1"),
         ("gid_map", f"{group} {group} 1"),
     ):
-        place = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(place, text.encode())
-        os.close(place)
+        _write(f"/proc/self/{name}", text)
+
+
+def _write(path: str, text: str) -> None:
+    place = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(place, text.encode())
+    os.close(place)
 
 
 def _begin(plan: Plan, layout: Layout) -> None:
@@ -106,7 +112,6 @@ def _begin(plan: Plan, layout: Layout) -> None:
         kernel.raise_loopback()
     mounts.change_root(layout)
     kernel.system(_CLOSE_RANGE, 3, _ALL, 0)
-    kernel.drop_capabilities()
 
 
 def _become(plan: Plan) -> NoReturn:

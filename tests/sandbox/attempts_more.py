@@ -92,19 +92,11 @@ add("key_in_environments", lambda: key_in("environ"))
 add("key_in_command_lines", lambda: key_in("cmdline"))
 add("key_in_own_environment", lambda: check(FACTS["key"] in str(os.environ)))
 add("init_environ", lambda: check(Path("/proc/1/environ").read_bytes()), "", "the machine's own")
-add("init_memory", lambda: Path("/proc/1/mem").open("rb").close(), "root")
-add("init_descriptor", lambda: os.readlink("/proc/1/fd/0"), "root")
+add("init_memory", lambda: Path("/proc/1/mem").open("rb").close(), "", "the machine's own")
+add("init_descriptor", lambda: os.readlink("/proc/1/fd/0"), "", "the machine's own")
 add("init_ptrace", lambda: seize(1), "", "the machine's own")
-add("inherited_descriptors", lambda: check([each for each in range(3, 64) if is_open(each)]))
+add("inherited_descriptors", lambda: check(len(FACTS["open"]) > 4))
 add("inherited_plan", lambda: check("memfd" in os.readlink("/proc/self/fd/0")), "", "made by the launcher")
-
-
-def is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 # The network, and sockets of this machine
@@ -128,7 +120,6 @@ def answered() -> None:
 
 def fast_open() -> None:
     with socket.socket() as sock:
-        sock.settimeout(0.2)
         sock.sendto(b"?", 0x20000000, ("127.0.0.1", FACTS["tcp"]))
         check(sock.getpeername())
 
@@ -284,7 +275,7 @@ def status_says(what: str) -> Function:
 
 KERNEL: dict[str, tuple[Function, str]] = {
     "io_uring": (lambda: call(425, 1, bytes(120)), "any"),
-    "io_uring_register": (reached(errno.EBADF, lambda: call(427, -1, 0, None, 0)), "any"),
+    "io_uring_register": (reached(errno.EINVAL, lambda: call(427, -1, 0, None, 0)), "any"),
     "bpf": (reached(errno.EINVAL, lambda: call(number(321, 280), 99, bytes(64), 64)), "root"),
     "perf": (perf, "root"),
     "userfaultfd": (lambda: call(number(323, 282), 0), "root"),
@@ -300,9 +291,9 @@ KERNEL: dict[str, tuple[Function, str]] = {
     "quotactl": (lambda: call(number(179, 60), 0x800001, None, 0, None), ""),
     "module": (reached(errno.ENOEXEC, lambda: call(number(175, 105), bytes(64), 64, b"")), ""),
     "module_file": (reached(errno.EBADF, lambda: call(number(313, 273), -1, b"", 0)), ""),
-    "kexec": (lambda: call(number(246, 104), 0, 0, None, 0), ""),
+    "kexec": (reached(errno.EINVAL, lambda: call(number(246, 104), 0, 99, None, 0)), ""),
     "clock": (reached(errno.EINVAL, lambda: call(number(227, 112), 99, bytes(16))), "any"),
-    "host_name": (lambda: libc_checked(libc.sethostname(b"x", 1)), ""),
+    "host_name": (reached(errno.EINVAL, lambda: libc_checked(libc.sethostname(b"x", 99))), "root"),
     "x32": (lambda: call(0x40000000 + 39), ""),
     "future_call": (lambda: call(600), ""),
     "int80": (in_child(int80), ""),
@@ -312,7 +303,10 @@ KERNEL: dict[str, tuple[Function, str]] = {
     "tiocsti": (terminal(0x5412), "root"),
     "tiocsti_wide": (terminal(0x5412 | 1 << 40), "root"),
     "tioclinux": (terminal(0x541C), ""),
-    "capabilities": (lambda: check("CapBnd:\t0000000000000000" not in Path("/proc/self/status").read_text()), "root"),
+    "capabilities": (
+        lambda: check("CapBnd:\t0000000000000000" not in Path("/proc/self/status").read_text()),
+        "root",
+    ),
     "privileges": (status_says("NoNewPrivs:\t0"), "any"),
     "no_filter": (status_says("Seccomp:\t0"), "any"),
     "be_root": (in_child(lambda: os.setuid(1 if os.getuid() == 0 else 0)), "root"),
@@ -337,7 +331,19 @@ for what, (function, who) in KERNEL.items():
 
 # Devices, and what the kernel shows of itself
 
-for device in ("mem", "kmsg", "kvm", "fuse", "vda", "sda", "nvme0n1", "loop-control", "tty0", "console", "ttyS0"):
+for device in (
+    "mem",
+    "kmsg",
+    "kvm",
+    "fuse",
+    "vda",
+    "sda",
+    "nvme0n1",
+    "loop-control",
+    "tty0",
+    "console",
+    "ttyS0",
+):
     path = f"/dev/{device}"
     add(f"device_{device}", lambda path=path: os.close(os.open(path, 0)), "", "not on every machine")
 add("device_new_block", lambda: os.mknod(f"{FACTS['root']}/block", 0o60600, os.makedev(254, 0)), "root")
@@ -346,17 +352,21 @@ add("device_white", lambda: os.mknod(f"{FACTS['root']}/white", 0o20600, 0))
 add("device_in_dev", lambda: check(Path("/dev/new").write_text("x") and False), "", "of every machine")
 SETTINGS = (
     *("kernel/core_pattern", "kernel/hostname", "vm/overcommit_memory", "fs/file-max"),
-    *("kernel/pid_max", "net/ipv4/ip_forward", "kernel/randomize_va_space", "user/max_user_namespaces"),
+    *("kernel/pid_max", "net/ipv4/ip_forward", "kernel/randomize_va_space"),
 )
 for setting in SETTINGS:
     path = f"/proc/sys/{setting}"
-    add(f"setting_{setting.rpartition('/')[2]}", lambda path=path: os.close(os.open(path, os.O_WRONLY)), "root")
+    add(
+        f"setting_{setting.rpartition('/')[2]}",
+        lambda path=path: os.close(os.open(path, os.O_WRONLY)),
+        "root",
+    )
 add("setting_sysrq", lambda: os.close(os.open("/proc/sysrq-trigger", os.O_WRONLY)), "")
 add("setting_irq", lambda: os.close(os.open("/proc/irq/default_smp_affinity", os.O_WRONLY)), "")
 for file in ("kcore", "kmsg", "kallsyms", "keys", "timer_list", "config.gz"):
     path = f"/proc/{file}"
     add(f"proc_{file}", lambda path=path: check(os.read(os.open(path, os.O_NONBLOCK), 9)), "", "varies")
-add("proc_oom_score", lambda: Path("/proc/self/oom_score_adj").write_text("-1000"), "root")
+add("proc_oom_score", lambda: Path("/proc/self/oom_score_adj").write_text("-1000"), "", "not everywhere")
 add("proc_other_processes", lambda: check(Path(f"/proc/{FACTS['victim']}").exists()))
 add("cgroups", lambda: check(list(Path("/sys/fs/cgroup").iterdir())), "", "not everywhere")
 add("sys_kernel", lambda: check(list(Path("/sys/kernel").iterdir())))
