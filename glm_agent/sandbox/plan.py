@@ -51,8 +51,10 @@ class Confined:
 
     def trouble(self) -> str | None:
         """Why the command was not run at all, once it was started and has ended."""
-        said = os.pread(self._plan, 4096, 0)
-        return os.fsdecode(said[1:]) if said.startswith(b"!") else None
+        said = os.pread(self._plan, 4096, 0)  # the launcher empties it as its last step
+        if said.startswith(b"!"):
+            return os.fsdecode(said[1:].partition(b"\0")[0])
+        return "its launcher failed" if said else None
 
     def __enter__(self) -> Confined:
         return self

@@ -124,6 +124,8 @@ def _follow(folder: Path, root: Path, home: Path, found: dict[Path, None]) -> No
     """A folder of PATH, the installation it belongs to, and those that its links lead to."""
     if folder in found or not os.access(folder, os.R_OK | os.X_OK):
         return
+    if _is_in(folder, root) or _is_in(folder.resolve(), root):
+        return  # what the repository's own links and settings say is not to be believed
     _add(folder, root, home, found)
     if _is_system(folder.resolve()):
         return

@@ -41,7 +41,7 @@ def run(
             done = process.run(box.start, policy.root, timeout=timeout, cancel=cancel, keep=keep)
         finally:
             undone = guard.restore(policy.store)
-        if (why := box.trouble()) is not None:
+        if done.exit_code is not None and (why := box.trouble()) is not None:
             raise SandboxError(f"the sandbox could not be set up ({why}); see glm-agent doctor")
     return Ran(done, tuple(undone), withheld(done.output, done.exit_code, policy))
 

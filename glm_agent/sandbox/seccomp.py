@@ -5,9 +5,8 @@ from __future__ import annotations
 import struct
 
 # name: (x86_64, aarch64); None where that machine has no such call
-_REFUSED: dict[str, tuple[int | None, int | None]] = {
+REFUSED: dict[str, tuple[int | None, int | None]] = {
     # other processes' memory and descriptors
-    "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "kcmp": (312, 272),
@@ -66,8 +65,8 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "vhangup": (153, 58),
     "nfsservctl": (180, 42),
 }
-# shmget, msgget, semget, mq_open: what they make or find is everybody's
-_SHARED = ((29, 194), (68, 186), (64, 190), (240, 180))
+# ptrace, and shmget, msgget, semget, mq_open: what they make or find is everybody's
+_SHARED = ((101, 117), (29, 194), (68, 186), (64, 190), (240, 180))
 # prlimit64 and setpriority, and which argument says whose; 0 is oneself
 _OF_OTHERS = (((302, 261), 0), ((141, 140), 1))
 # numbers, which argument is the mode, which the flags that say whether there is one
@@ -106,7 +105,7 @@ def program(machine: str, families: tuple[int, ...], *, alone: bool) -> bytes:
     column = list(_MACHINES).index(machine)
     code = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, _MACHINES[machine]), (_RETURN, 0, 0, _KILL)]
     code += [(_LOAD, 0, 0, _NUMBER), (_ABOVE, 0, 1, _LAST), _error(_ENOSYS)]
-    for numbers in _REFUSED.values():
+    for numbers in REFUSED.values():
         if (number := numbers[column]) is not None:
             code += [(_EQUAL, 0, 1, number), _error(_EPERM)]
     for unseen in (435, 437):  # clone3 and openat2: their flags are out of sight; libraries fall back

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 FAILED = 125  # what the launcher ends with if it could not confine itself; why is then in the plan's file
 
-_KILL, _TERM, _CHILD = 9, 15, 17
+_HANGUP, _KILL, _TERM, _CHILD = 1, 9, 15, 17
 _DEATH_SIGNAL, _DUMPABLE, _ADOPT_ORPHANS, _NO_NEW_PRIVILEGES = 1, 4, 36, 38  # of prctl
 _CLOSE_RANGE, _ALL = 436, 0xFFFFFFFF
-_WATCHED = (1, 2, _TERM, _CHILD)  # HUP and INT too, which come to the group
+_WATCHED = (_HANGUP, 2, _TERM, _CHILD)  # INT too, which comes to the group
 _USERS, _MOUNTS, _NAMES, _IPC, _PROCESSES, _NETWORK = (
     *(0x10000000, 0x00020000, 0x04000000, 0x08000000),
     *(0x20000000, 0x40000000),
@@ -45,24 +45,23 @@ _USERS, _MOUNTS, _NAMES, _IPC, _PROCESSES, _NETWORK = (
 def main() -> NoReturn:
     with open(0, "rb", closefd=False) as told:
         plan: Plan = marshal.load(told)
-    if os.getppid() != plan["parent"]:
-        os._exit(FAILED)  # nobody waits for us any more
     try:
         status = _run(plan)
     except OSError as error:
         why = f"{_steps(error)}: {error.strerror}"
-        os.ftruncate(0, 0)
-        os.pwrite(0, b"!" + os.fsencode(why), 0)
+        os.pwrite(0, b"!" + os.fsencode(why) + b"\0", 0)
         status = FAILED
     os._exit(status)
 
 
 def _run(plan: Plan) -> int:
-    kernel.prctl(_DEATH_SIGNAL, _KILL)  # with the program that asked for it, all this ends
+    layout = plan["layout"]
+    kernel.prctl(_DEATH_SIGNAL, _KILL if layout else _HANGUP)  # of the program that asked for all this
+    if os.getppid() != plan["parent"]:
+        return FAILED  # it is gone already
     kernel.system(_CLOSE_RANGE, 3, _ALL, 0)
     _write("/proc/self/oom_score_adj", "1000")  # whoever else needs the memory is more important
     signals = kernel.block(_WATCHED)
-    layout = plan["layout"]
     if layout is None:
         kernel.prctl(_ADOPT_ORPHANS, 1)
     else:
@@ -75,7 +74,7 @@ def _run(plan: Plan) -> int:
     command = os.fork()
     if not command:
         _become(plan)
-    return _supervise(command, signals, -command if layout is None else -1)
+    return _supervise(command, signals, plan["parent"] if layout is None else None)
 
 
 def _steps(error: OSError) -> str:
@@ -85,7 +84,8 @@ def _steps(error: OSError) -> str:
     while trace:
         names.append(trace.tb_frame.f_code.co_name.strip("_"))
         trace = trace.tb_next
-    return " > ".join(names[1:]) + (f" {os.fsdecode(error.filename)}" if error.filename else "")
+    told = [name for name in names[2:] if name != "checked"]
+    return " > ".join(told) + (f" {os.fsdecode(error.filename)}" if error.filename else "")
 
 
 def _enter_namespaces(network: bool) -> None:
@@ -124,6 +124,7 @@ def _become(plan: Plan) -> NoReturn:
     if plan["abi"]:
         landlock.restrict(plan["abi"], plan["rules"], tcp=plan["layout"] is not None or plan["network"])
     kernel.load_filter(plan["filter"])
+    os.ftruncate(0, 0)  # nothing went wrong
     nothing = os.open("/dev/null", os.O_RDONLY)
     os.dup2(nothing, 0)
     kernel.reset_signals()
@@ -134,14 +135,21 @@ def _become(plan: Plan) -> NoReturn:
         os._exit(126 if error.errno == 13 else 127)
 
 
-def _supervise(command: int, signals: Array[c_char], everyone: int) -> int:
-    """The status of `command` once it has ended and nothing below it is left. Passes SIGTERM on."""
+def _supervise(command: int, signals: Array[c_char], parent: int | None) -> int:
+    """The status of `command` once it has ended and nothing below it is left. Passes SIGTERM on.
+
+    Without a namespace that would end with us, `parent` is who asked for it, and the end of that is the end.
+    """
     while True:
-        if kernel.wait_signal(signals) == _TERM:
-            _signal(everyone, _TERM)
+        signal = kernel.wait_signal(signals)
+        if signal == _TERM:
+            _signal(-command if parent else -1, _TERM)
+        if parent and os.getppid() != parent:
+            _end_the_rest()
+            return FAILED
         for process, status in _ended():
             if process == command:
-                if everyone != -1:
+                if parent:
                     _end_the_rest()
                 return _status(status)
 
@@ -159,7 +167,7 @@ def _ended() -> Iterator[tuple[int, int]]:
 
 
 def _end_the_rest() -> None:
-    """Needed where no namespace ends with us: its orphans are our children by now."""
+    """Its orphans are our children by now."""
     while children := _children():
         for child in children:
             _signal(child, _KILL)

@@ -53,7 +53,7 @@ def test_signals_are_as_a_program_expects_them_and_standard_input_is_empty(box: 
 def test_at_its_deadline_it_is_asked_to_end_and_then_all_of_it_is_killed(box: Box) -> None:
     ran = box("trap 'echo asked; exit' TERM; setsid sleep 77.5 & echo on; wait", timeout=0.5)
     assert (said(ran), ran.done.timed_out) == ("on\nasked\n", True)
-    assert wait_for(lambda: not running("77.5"))
+    wait_for(lambda: not running("77.5"))
 
 
 def test_what_it_leaves_running_ends_with_it(box: Box) -> None:
@@ -74,9 +74,9 @@ def test_it_does_not_outlive_the_program_that_asked_for_it(
     )
     argv = [sys.executable, "-c", script, str(tmp_path / "s"), str(tmp_path / "t")]
     with subprocess.Popen(argv) as agent:
-        assert wait_for(lambda: running(number))
+        wait_for(lambda: running(number))
         agent.kill()
-    assert wait_for(lambda: not running(number))
+    wait_for(lambda: not running(number))
 
 
 def running(word: str) -> bool:
@@ -99,7 +99,7 @@ def test_the_launcher_knows_nothing_that_a_command_could_read(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLM_AGENT_API_KEY", "sk-of-launcher")
-    ran = box("cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n' | grep -c sk-of-launcher")
+    ran = box("cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n' | grep -c sk-of-[l]auncher")
     assert said(ran).split("\n")[-2] == "0"
 
 
@@ -118,23 +118,11 @@ def test_what_did_not_exist_and_would_run_later_is_removed_and_told_of(
     box: Box, policy: sandbox.Policy
 ) -> None:
     (policy.root / ".vscode").mkdir()
-    made = "mkdir -p .github/workflows .husky; echo x > .github/workflows/a.yml; echo x > .husky/pre-push"
-    ran = box(
-        f"{made}; rmdir .vscode; mkdir evil; echo x > evil/tasks.json; ln -s evil .vscode; echo x > kept"
-    )
+    made = "mkdir -p .husky evil/workflows; echo x > .husky/pre-push; echo x > evil/workflows/a.yml"
+    ran = box(f"{made}; ln -s evil .github; mv .vscode .old || echo x > .vscode/tasks.json; echo x > kept")
     removed = {one.path: one.what for one in ran.undone}
-    assert removed == {".husky": "removed", ".github/workflows": "removed", ".vscode": "removed"}
-    left = sorted(str(path.relative_to(policy.root)) for path in policy.root.rglob("*"))
-    assert left == [
-        ".git",
-        ".git/HEAD",
-        ".git/hooks",
-        ".git/refs",
-        ".github",
-        "evil",
-        "evil/tasks.json",
-        "kept",
-    ]
+    assert removed == {".husky": "removed", ".github": "removed", ".vscode/tasks.json": "removed"}
+    assert sorted(path.name for path in policy.root.iterdir()) == [".git", ".vscode", "evil", "kept"]
 
 
 def test_a_tree_that_may_only_be_read_is_not_written_to(box: Box, policy: sandbox.Policy) -> None:
@@ -155,7 +143,9 @@ def test_tools_below_tmp_and_home_work_from_where_they_are(
 ) -> None:
     tool = home / "versions/9/bin/tool"
     tool.parent.mkdir(parents=True)
-    tool.write_text('#!/bin/sh\ncat "$(dirname "$0")/../lib"; cat ~/versions/9/credentials.toml\n')
+    tool.write_text(
+        '#!/bin/sh\ncat "$(dirname "$(readlink -f "$0")")/../lib"; cat ~/versions/9/credentials.toml\n'
+    )
     tool.chmod(0o755)
     (home / "versions/9/lib").write_text("lib\n")
     (home / "versions/9/credentials.toml").write_text("token\n")
@@ -226,12 +216,13 @@ with zipfile.ZipFile("mine-1-py3-none-any.whl", "w") as z:
     z.writestr("mine-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
     z.writestr("mine-1.dist-info/RECORD", "")
 """
-PIP = "v/bin/pip install -q --disable-pip-version-check --no-index --find-links . mine && v/bin/python -c 'import mine'"
+PIP = "v/bin/pip install -q --no-index --find-links . mine && v/bin/python -c 'import mine'"
 GO = "go mod init example.com/a && printf 'package a\\n' > a.go && go build ./... && go vet ./..."
-CARGO = "cargo new -q --vcs none crate && cd crate && cargo test -q --offline"
+CARGO = "cargo new -q --vcs none mine && cd mine && cargo test -q --offline"
 NPM = """printf '{"scripts":{"test":"node -e 1"}}' > package.json && npm test"""
 JAVA = """printf 'class A{public static void main(String[] a){}}' > A.java && javac A.java && java A"""
-GCC = "printf 'int main(){return 0;}' > m.c && printf 'm: m.c\\n\\tgcc -fsanitize=address m.c -o m\\n' > Makefile && make && ./m"
+MAKE = "printf 'm: m.c\\n\\tgcc -fsanitize=address m.c -o m\\n' > Makefile && make && ./m"
+GCC = f"printf 'int main(){{return 0;}}' > m.c && {MAKE}"
 
 
 @pytest.mark.slow
@@ -306,4 +297,4 @@ def test_cancelling_ends_it(policy: sandbox.Policy, box: Box) -> None:
     with sandbox.confine("sleep 81.5", replace(policy), "A") as confined:
         done = process.run(confined.start, policy.root, timeout=60, cancel=cancel)
     assert (done.cancelled, time.monotonic() - began < 10) == (True, True)
-    assert wait_for(lambda: not running("81.5"))
+    wait_for(lambda: not running("81.5"))
