@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .guard import Undone, record, restore
+from .guard import Undone, record, recover, restore
 from .kernel import shield
 from .offer import GAPS_IN_PLACE, Offer, probe
 from .plan import Confined, Tier, confine
@@ -23,6 +23,7 @@ __all__ = [
     "confine",
     "probe",
     "record",
+    "recover",
     "restore",
     "run",
     "shield",

@@ -52,18 +52,20 @@ def record(policy: Policy, tier: Tier) -> None:
             if inside and entry.kind == "file":
                 _copy(root, path, store / _name(path, entry))
     note = {"root": str(policy.root), "inside": inside, "protected": policy.protected, "before": before}
-    fresh = store / "record.new"
+    place = _place(store, os.getpid())
+    fresh = place.with_suffix(".new")
     fresh.write_text(json.dumps(note), "ascii")
-    fresh.replace(store / "record.json")
+    fresh.replace(place)
 
 
-def restore(store: Path) -> list[Undone]:
-    """After a command, when all of it is dead, or at the next start: put right what is recorded in `store`.
+def restore(store: Path, process: int | None = None) -> list[Undone]:
+    """After a command, when all of it is dead: put right what this process, or `process`, has recorded.
 
     Nothing recorded, nothing done. Raises OSError if something cannot be put right.
     """
+    place = _place(store, process or os.getpid())
     try:
-        note = json.loads((store / "record.json").read_text("ascii"))
+        note = json.loads(place.read_text("ascii"))
     except FileNotFoundError:
         return []
     before = {path: _entry(*fields) for path, fields in note["before"].items()}
@@ -78,8 +80,20 @@ def restore(store: Path) -> list[Undone]:
         if note["inside"]:
             for path in note["protected"]:
                 undone += _remove_new(root, path, before)
-    (store / "record.json").unlink()
+    place.unlink()
     return undone
+
+
+def recover(store: Path) -> list[Undone]:
+    """At the start: do what processes that are gone have left undone."""
+    names = [path.stem.rpartition("-")[2] for path in store.glob("record-*.json")]
+    return [
+        undone for name in names if not Path("/proc", name).exists() for undone in restore(store, int(name))
+    ]
+
+
+def _place(store: Path, process: int) -> Path:
+    return store / f"record-{process}.json"
 
 
 def _with_parents(paths: tuple[str, ...]) -> list[str]:

@@ -77,7 +77,7 @@ def _attach(root: int, target: bytes, tree: int) -> None:
     """Put `tree` at `target`, which is made if it is not there; never through a link."""
     try:
         place = kernel.open_beneath(root, target[1:], os.O_PATH)
-    except FileNotFoundError:
+    except OSError:  # not there, or behind a link: an earlier command made it, in the home that is kept
         place = _make(_parent(root, target), target.rpartition(b"/")[2], _is_folder(tree))
     kernel.attach(tree, place)
     os.close(place)
@@ -91,11 +91,20 @@ def _link(root: int, path: bytes, text: bytes) -> None:
 
 
 def _make(parent: int, name: bytes, is_folder: bool) -> int:
+    """A new file or folder, in place of a link or a file if there is one."""
+    _unlink(parent, name)
     if is_folder:
         os.mkdir(name, 0o755, dir_fd=parent)
     else:
         os.close(os.open(name, _NEW_FILE, 0o444, dir_fd=parent))
     return kernel.open_beneath(parent, name, os.O_PATH)
+
+
+def _unlink(parent: int, name: bytes) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return
 
 
 def _parent(root: int, path: bytes) -> int:
@@ -104,7 +113,7 @@ def _parent(root: int, path: bytes) -> int:
     for name in path.split(b"/")[1:-1]:
         try:
             folder = kernel.open_beneath(folder, name, _FOLDER)
-        except FileNotFoundError:
+        except OSError:
             folder = _make(folder, name, True)
     return folder
 

@@ -34,13 +34,13 @@ def run(
 
     Raises SandboxError if it could not be confined: then it was not run.
     """
-    guard.restore(policy.store)
+    undone = guard.recover(policy.store)
     with confine(command, policy, tier) as box:
         guard.record(policy, tier)
         try:
             done = process.run(box.start, policy.root, timeout=timeout, cancel=cancel, keep=keep)
         finally:
-            undone = guard.restore(policy.store)
+            undone += guard.restore(policy.store)
         if done.exit_code is not None and (why := box.trouble()) is not None:
             raise SandboxError(f"the sandbox could not be set up ({why}); see glm-agent doctor")
     return Ran(done, tuple(undone), withheld(done.output, done.exit_code, policy))

@@ -102,13 +102,18 @@ def test_a_folder_that_leads_elsewhere_now_is_not_followed(
     assert contents(outside) == {"workflows": f"folder {0o40755:o}", "workflows/own.yml": "own"}
 
 
-def test_what_a_crash_left_is_put_right_once(tree: Path, policy: Policy) -> None:
+def test_what_a_crash_left_is_put_right_once_and_what_is_under_way_is_left_alone(
+    tree: Path, policy: Policy
+) -> None:
     sandbox.record(policy, "B")
     (tree / ".git/config").write_text("evil")
     (tree / ".envrc").write_text("evil")
-    assert len(sandbox.restore(policy.store)) == 2
+    assert sandbox.recover(policy.store) == []
+    own = policy.store / f"record-{os.getpid()}.json"
+    own.rename(policy.store / "record-99999999.json")
+    assert {one.path for one in sandbox.recover(policy.store)} == {".git/config", ".envrc"}
     (tree / ".envrc").write_text("the user's own")
-    assert sandbox.restore(policy.store) == []
+    assert sandbox.recover(policy.store) == sandbox.restore(policy.store) == []
 
 
 @pytest.mark.slow
@@ -145,4 +150,4 @@ def test_names_may_be_any_bytes(tree: Path, policy: Policy) -> None:
 
 def test_a_tree_that_is_only_read_is_not_copied(tree: Path, policy: Policy) -> None:
     sandbox.record(replace(policy, read_only=True), "B")
-    assert [path.name for path in policy.store.iterdir()] == ["record.json"]
+    assert [path.name for path in policy.store.iterdir()] == [f"record-{os.getpid()}.json"]

@@ -33,6 +33,14 @@ def test_the_best_is_offered_and_the_answer_is_kept(anew: None) -> None:
     assert sandbox.probe() is offer
 
 
+def test_where_namespaces_can_be_had_so_can_the_first_tier(anew: None) -> None:
+    """Else what needs it would be passed over, whatever broke it."""
+    try_it = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x7C020000) != 0)"
+    if subprocess.run([sys.executable, "-c", try_it], check=False).returncode:
+        pytest.skip("no namespaces here")
+    assert (sandbox.probe().tier, sandbox.probe().reason) == ("A", "")
+
+
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_elsewhere_than_on_linux_nothing_is_offered(
     platform: str, anew: None, monkeypatch: pytest.MonkeyPatch

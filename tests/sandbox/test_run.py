@@ -158,6 +158,17 @@ def test_tools_below_tmp_and_home_work_from_where_they_are(
     assert said(box("tool; ls -A ~", **names)) == "lib\nbin\nversions\n"
 
 
+def test_a_link_left_in_the_home_that_is_kept_misleads_nobody(
+    box: Box, policy: sandbox.Policy, home: Path
+) -> None:
+    (home / "code").mkdir()
+    policy.root.rename(home / "code/work")
+    root = (home / "code/work").resolve()
+    assert box("cd && mv code old && ln -s / code", root=root).done.exit_code == 0
+    assert box("echo x > made; echo x > .git/made", root=root).note == "read-only: .git"
+    assert sorted(path.name for path in root.iterdir()) == [".git", "made"]
+
+
 def test_with_the_network_on_this_machine_can_be_reached_and_off_it_cannot(box: Box) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
