@@ -19,7 +19,7 @@ _BIND_TCP, _CONNECT_TCP, _ABSTRACT_SOCKETS, _SIGNALS = 1, 2, 1, 2
 def restrict(abi: int, rules: list[tuple[bytes, int]], *, tcp: bool) -> None:
     """Confine this thread to `rules`, folder or file and rights; what is not there is passed over.
 
-    As much as `abi` knows: no signals or abstract sockets to processes outside, and no TCP unless `tcp`.
+    Needs no_new_privs. As much as `abi` knows: no signals or abstract sockets to processes outside, and no TCP unless `tcp`.
     """
     known = _known(abi)
     words = [known]
@@ -31,7 +31,6 @@ def restrict(abi: int, rules: list[tuple[bytes, int]], *, tcp: bool) -> None:
     ruleset = kernel.system(444, attributes, len(attributes), 0)
     for path, rights in rules:
         _allow(ruleset, path, rights & known)
-    kernel.prctl(38, 1)  # PR_SET_NO_NEW_PRIVS, without which this is not allowed
     kernel.system(446, ruleset, 0)
     os.close(ruleset)
 

@@ -165,6 +165,25 @@ for what, route in ROUTES.items():
 add("read_by_root_of_init", lambda: Path("/proc/1/root" + outside("route")).read_text(), "", "its own")
 
 
+READABLE: dict[str, Callable[[str], object]] = {
+    what: WRITES[what]
+    for what in (
+        "append",
+        "truncate",
+        "unlink",
+        "chmod",
+        "utime",
+        "setxattr",
+        "chown",
+        "link_in",
+        "map",
+        "reopen",
+    )
+}
+for what, write in READABLE.items():
+    add(f"readable_{what}", lambda what=what, write=write: write(f"{FACTS['home']}/tools/{what}"))
+
+
 def made(name: str) -> str:
     path = f"{FACTS['root']}/made-{name}"
     Path(path).write_text("made")

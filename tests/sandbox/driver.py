@@ -74,13 +74,13 @@ def files(base: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
     texts = {
         **{outside / name: "#!/bin/sh\n" for name in (*attempts.WRITES, "route")},
+        **{home / "tools" / name: "t\n" for name in (*attempts.READABLE, "credentials.toml")},
         **{root / name: "S=1\n" for name in (".env", "sub/.env", "deep/.env", "keys/a", "f")},
         **{
             root / name: "x\n"
             for name in (".github/workflows/ci.yml", ".glm-agent.toml", ".git/hooks/x.sample")
         },
         **{home / name: "s\n" for name in (".ssh/id_test", ".local/state/glm-agent/journal.jsonl")},
-        home / "tools/credentials.toml": "t\n",
         base / "work/repo-evil/f": "e\n",
     }
     for path in (".git/refs/empty", ".git/info", ".git/objects/info"):
