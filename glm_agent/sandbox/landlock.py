@@ -19,7 +19,8 @@ _BIND_TCP, _CONNECT_TCP, _ABSTRACT_SOCKETS, _SIGNALS = 1, 2, 1, 2
 def restrict(abi: int, rules: list[tuple[bytes, int]], *, tcp: bool) -> None:
     """Confine this thread to `rules`, folder or file and rights; what is not there is passed over.
 
-    Needs no_new_privs. As much as `abi` knows: no signals or abstract sockets to processes outside, and no TCP unless `tcp`.
+    As much as `abi` knows: no signals or abstract sockets to processes outside, and no TCP unless `tcp`.
+    Needs no_new_privs.
     """
     known = _known(abi)
     words = [known]

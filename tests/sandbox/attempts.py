@@ -175,7 +175,6 @@ READABLE: dict[str, Callable[[str], object]] = {
         "utime",
         "setxattr",
         "chown",
-        "link_in",
         "map",
         "reopen",
     )
