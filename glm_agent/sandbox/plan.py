@@ -36,6 +36,7 @@ _ETC = (
 _MACHINE = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 _MOST_STEPS = 400
+_FEWEST = 301  # processes: less the kernel does not take for a namespace
 _ALL = landlock.READ | landlock.WRITE
 
 
@@ -135,7 +136,7 @@ def _layout(policy: Policy) -> Layout:
         "work": os.fsencode(policy.root),
         "protected": [os.fsencode(name) for name in policy.protected],
         "hidden": [os.fsencode(path) for path in policy.hidden],
-        "processes": policy.limits.processes if numbers_are_private() else 0,
+        "processes": max(policy.limits.processes, _FEWEST) if numbers_are_private() else 0,
     }
 
 

@@ -60,7 +60,7 @@ def _run(plan: Plan) -> int:
     if os.getppid() != plan["parent"]:
         return FAILED  # it is gone already
     kernel.system(_CLOSE_RANGE, 3, _ALL, 0)
-    _write("/proc/self/oom_score_adj", "1000")  # whoever else needs the memory is more important
+    _offer_memory()
     signals = kernel.block(_WATCHED)
     if layout is None:
         kernel.prctl(_ADOPT_ORPHANS, 1)
@@ -97,6 +97,14 @@ def _enter_namespaces(network: bool) -> None:
         ("gid_map", f"{group} {group} 1"),
     ):
         _write(f"/proc/self/{name}", text)
+
+
+def _offer_memory() -> None:
+    """Where it runs out, whoever else needs it is more important."""
+    try:
+        _write("/proc/self/oom_score_adj", "1000")
+    except OSError:
+        return  # a courtesy, which not every container allows
 
 
 def _write(path: str, text: str) -> None:
