@@ -7,6 +7,7 @@ AgentError       for the person: one line on stderr and the exit code of its `su
   AuthError          error_auth         key missing, wrong, without balance, or of the wrong product
   RepositoryError    error_repository   repository or file system state refused
   ConfigError        error_config       a configuration file is invalid
+  SandboxError       error_sandbox      the sandbox asked for cannot be had here
   BudgetError        error_max_budget   a cap on money, tokens, time or calls
   ProviderError      error_provider     provider trouble that may pass
 
@@ -53,6 +54,10 @@ class RepositoryError(AgentError):
 
 class ConfigError(AgentError):
     subtype = "error_config"
+
+
+class SandboxError(AgentError):
+    subtype = "error_sandbox"
 
 
 class BudgetError(AgentError):

@@ -96,8 +96,16 @@ class Completed(NamedTuple):
     cancelled: bool
 
 
+class Start(NamedTuple):
+    """How to start a command other than by a shell of our own; `stdin` is a descriptor."""
+
+    argv: list[str]
+    env: Mapping[str, str]
+    stdin: int
+
+
 def run(
-    command: str,
+    command: str | Start,
     cwd: Path,
     *,
     timeout: float,
@@ -106,6 +114,8 @@ def run(
     extra: Mapping[str, str] | None = None,
 ) -> Completed:
     """`/bin/sh -c command` in `cwd`, to its end or to `timeout` seconds; then nothing of it is left running.
+
+    A `Start` is started as it says; `extra` is of no account then.
 
     Raises OSError or ValueError if it cannot be started. If a signal handler raises in the main thread
     meanwhile, the command is dead before that exception goes on.
@@ -116,7 +126,11 @@ def run(
         token = os.urandom(8).hex()
         marks = f"{os.environ.get(_MARK, '')}:{token}"
         job = _Job(token.encode(), lambda: stop.is_set() or cancel.is_set(), _Output(keep))
-        return _supervise(job, command, cwd, timeout, environment({_MARK: marks, **(extra or {})}))
+        start = command
+        if isinstance(start, str):
+            env = environment({_MARK: marks, **(extra or {})})
+            start = Start(["/bin/sh", "-c", start], env, subprocess.DEVNULL)
+        return _supervise(job, start, cwd, timeout)
 
     if threading.current_thread() is threading.main_thread():
         return _aside(supervise, stop)
@@ -181,16 +195,16 @@ def _aside(work: Callable[[], Completed], stop: threading.Event) -> Completed:
     return done[0]
 
 
-def _supervise(job: _Job, command: str, cwd: Path, timeout: float, env: dict[str, str]) -> Completed:
+def _supervise(job: _Job, start: Start, cwd: Path, timeout: float) -> Completed:
     started = time.monotonic()
     if job.cancelled():
         return Completed(None, b"", 0, 0.0, timed_out=False, cancelled=True)
     _adopt_orphans()
     shell = subprocess.Popen(
-        ["/bin/sh", "-c", command],
+        start.argv,
         cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
+        env=start.env,
+        stdin=start.stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,

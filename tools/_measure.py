@@ -10,10 +10,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
+from glm_agent import sandbox
 from glm_agent.model import read_turn
 from glm_agent.replay.script import Pace, reply
 from glm_agent.sse import read
@@ -105,7 +108,36 @@ def _body(turn: Json) -> bytes:
     return b"".join(reply(turn, 1, ASK, Pace(fragment=FRAGMENT)).writes)
 
 
-MEASUREMENTS: dict[str, Callable[[], Iterable[Row]]] = {"start": start, "stream": stream}
+def confinement() -> Iterable[Row]:
+    """A command that does nothing, from the agent's call to its answer, as a multiple of a bare Python."""
+    offer = sandbox.probe()
+    tiers: list[sandbox.Tier] = ["A", "B"] if offer.tier == "A" and offer.landlock_abi >= 6 else []
+    if not tiers:
+        print(f"sandbox: nothing to measure: {offer.reason or 'only one tier can be had'}")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "work")
+        root.mkdir()
+        policy = sandbox.standard(root, os.environ, Path(folder, "state"), Path(folder, "tmp"))
+        for tier in tiers:
+            bare, ours = _medians([_bare_python, lambda tier=tier: _confined(policy, tier)])
+            yield _ratio(f"true in {tier} / python -I -S -c pass", ours, bare, 6.0)
+
+
+MEASUREMENTS: dict[str, Callable[[], Iterable[Row]]] = {
+    "start": start,
+    "stream": stream,
+    "sandbox": confinement,
+}
+
+
+def _bare_python() -> float:
+    return _process([sys.executable, "-I", "-S", "-c", "pass"])
+
+
+def _confined(policy: sandbox.Policy, tier: sandbox.Tier) -> float:
+    begin = time.perf_counter()
+    sandbox.run("true", policy, tier, timeout=20, cancel=threading.Event())
+    return time.perf_counter() - begin
 
 
 def _medians(measures: list[Callable[[], float]], rounds: int = ROUNDS) -> list[float]:

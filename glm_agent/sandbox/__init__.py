@@ -1,0 +1,32 @@
+"""Commands in a kernel sandbox: a `Policy` says what they may see and do, an `Offer` what can be had here."""
+
+from __future__ import annotations
+
+from .guard import Undone, record, recover, restore
+from .kernel import shield
+from .offer import GAPS_IN_PLACE, Offer, probe
+from .plan import Confined, Tier, confine
+from .policy import PROTECTED, Limits, Policy
+from .reach import standard
+from .run import Ran, run, withheld
+
+__all__ = [
+    "GAPS_IN_PLACE",
+    "PROTECTED",
+    "Confined",
+    "Limits",
+    "Offer",
+    "Policy",
+    "Ran",
+    "Tier",
+    "Undone",
+    "confine",
+    "probe",
+    "record",
+    "recover",
+    "restore",
+    "run",
+    "shield",
+    "standard",
+    "withheld",
+]

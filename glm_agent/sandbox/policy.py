@@ -1,0 +1,56 @@
+"""What commands may see and do. Data, and what it is by default for a user and a work tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+_GIB = 1024**3
+
+# Below the root: read-only where they exist, removed where they come to be. They run later, unconfined.
+PROTECTED = (
+    *(".git", ".glm-agent.toml", ".husky", ".githooks", "lefthook.yml", ".pre-commit-config.yaml", ".envrc"),
+    *(".github/workflows", ".github/actions", ".gitlab-ci.yml", ".circleci", ".buildkite", ".travis.yml"),
+    *("azure-pipelines.yml", "bitbucket-pipelines.yml", "Jenkinsfile", ".woodpecker.yml", ".drone.yml"),
+    *(".vscode/tasks.json", ".idea/runConfigurations"),
+)
+
+
+class Limits(NamedTuple):
+    """Of each process, but for `processes`, which counts threads too.
+
+    Whatever `memory` is, where the machine runs out of it the kernel ends a confined command first. A number
+    keeps sanitizers and race detectors from working: they map terabytes that they do not use.
+    """
+
+    processes: int = 4096
+    memory: int | None = None  # bytes of its own
+    file_size: int = 4 * _GIB  # bytes
+    cpu: int = 4 * 3600  # seconds
+    open_files: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """For commands in the work tree `root`. All paths are absolute and without links, if they exist.
+
+    `home`, `tmp` and `store` are folders of ours outside the tree. Commands find the first two at `home_seen`
+    and `/tmp`; the third, which they do not see, is for the guard's record. `environment` is all they get,
+    `hidden` are secret files, which appear empty.
+    """
+
+    root: Path
+    home: Path
+    home_seen: Path
+    tmp: Path
+    store: Path
+    environment: Mapping[str, str]
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    protected: tuple[str, ...] = PROTECTED
+    hidden: tuple[Path, ...] = ()
+    read_only: bool = False
+    network: bool = False
+    limits: Limits = field(default_factory=Limits)
