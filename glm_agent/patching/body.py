@@ -109,7 +109,7 @@ def _counted(lines: Sequence[str], at: int, header: Header) -> Body | None:
         line = lines[at + body.length]
         if _is_header(lines, at + body.length):
             return None
-        body.take(line, creates=old == 0)
+        body.take(line, creates=header.old == 0)
         if not line.startswith("\\"):
             tag = body.lines[-1][0]
             old -= tag in " -"

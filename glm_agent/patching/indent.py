@@ -143,7 +143,7 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     if _sure(move, blocks):
         return move if gain >= 0 else None
     if " " in (move.add, move.cut) and (odd := _odd(NONE, blocks)) != _odd(move, blocks):
-        return move if odd else NONE
+        return move if odd else NONE if gain < 0 else None
     few = not any(block.removed for block in adding) and sum(len(block.old) for block in blocks) < _MANY
     if few or gain == 0 or _reindents(adding) or any(block.exact and block.removed for block in adding):
         return None
