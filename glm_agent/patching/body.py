@@ -74,8 +74,8 @@ def starts_file(lines: Sequence[str], at: int) -> tuple[str, str, str, int] | No
     line = lines[at]
     if line.startswith("diff --git "):
         return "git", line[11:], "", 1
-    if match := _ENVELOPE.match(line):
-        return match[1], match[2], match[2], 1
+    if line.startswith("*** "):
+        return envelope(line)
     following = lines[at + 1] if at + 1 < len(lines) else ""
     if line.startswith("--- ") and following.startswith("+++ "):
         return "pair", line[4:], following[4:], 2
@@ -84,6 +84,12 @@ def starts_file(lines: Sequence[str], at: int) -> tuple[str, str, str, int] | No
     if line.startswith("+++ ") and following.startswith("@@"):
         return "pair", "", line[4:], 1
     return None
+
+
+def envelope(line: str) -> tuple[str, str, str, int] | None:
+    """The same for a line like `*** Update File: path`."""
+    match = _ENVELOPE.match(line)
+    return (match[1], match[2], match[2], 1) if match else None
 
 
 def read_body(lines: Sequence[str], at: int, header: Header, creates: bool) -> Body:
@@ -103,7 +109,7 @@ def _counted(lines: Sequence[str], at: int, header: Header) -> Body | None:
         line = lines[at + body.length]
         if _is_header(lines, at + body.length):
             return None
-        body.take(line, creates=old == 0)
+        body.take(line, creates=header.old == 0)
         if not line.startswith("\\"):
             tag = body.lines[-1][0]
             old -= tag in " -"

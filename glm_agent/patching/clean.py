@@ -8,6 +8,7 @@ from typing import cast
 _HEADS = ("--- ", "+++ ", "@@", "diff --git ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
 _COLOURED_HEAD = re.compile(r"^(?:\x1b\[[0-9;]*[mK])+(?:@@|--- |\+\+\+ |diff --git )", re.MULTILINE)
+_INDENTED_HEAD = re.compile(r"([ \t]+)(?:--- |\+\+\+ |diff --git )")
 _KEYS = {"patch", "diff", "input"}
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39|#x27|#34);")
 _RAW = re.compile(r"[<>]|&(?!(?:lt|gt|amp|quot|apos|#39|#x27|#34);)")
@@ -18,7 +19,7 @@ def clean(text: str) -> list[str]:
     text = _decoded(text.removeprefix("\ufeff").strip("\n"))
     if _COLOURED_HEAD.search(text):
         text = _COLOUR.sub("", text)
-    lines = text.split("\n")
+    lines = _dedented(text.split("\n"))
     heads = [line for line in lines if line.startswith(_HEADS)] or [
         line for line in lines if line[:4] == "*** "
     ]
@@ -38,6 +39,14 @@ def unescape(lines: list[str]) -> list[str] | None:
     from html import unescape
 
     return [_ENTITY.sub(lambda match: unescape(match[0]), line) for line in lines]
+
+
+def _dedented(lines: list[str]) -> list[str]:
+    """The lines of a patch that stands indented as a whole, as in a list."""
+    if any(line.startswith(_HEADS) for line in lines):
+        return lines
+    first = next((match for line in lines if (match := _INDENTED_HEAD.match(line))), None)
+    return [line.removeprefix(first[1]) for line in lines] if first else lines
 
 
 def _decoded(text: str) -> str:

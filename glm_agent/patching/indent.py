@@ -143,7 +143,7 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     if _sure(move, blocks):
         return move if gain >= 0 else None
     if " " in (move.add, move.cut) and (odd := _odd(NONE, blocks)) != _odd(move, blocks):
-        return move if odd else NONE
+        return move if odd else NONE if gain < 0 else None
     few = not any(block.removed for block in adding) and sum(len(block.old) for block in blocks) < _MANY
     if few or gain == 0 or _reindents(adding) or any(block.exact and block.removed for block in adding):
         return None
@@ -180,7 +180,8 @@ def _odd(shift: Shift, blocks: Sequence[Block]) -> bool:
     style = set("".join(there)) or {" "}
     unit = next((unit for unit in (4, 2) if sum(len(i) % unit == 0 for i in there) > 0.8 * len(there)), 1)
     moved = [indent_of(shift.of(line) or "") for block in blocks for line in block.added]
-    return any(not style.issuperset(own) or ("\t" not in own and len(own) % unit) for own in moved)
+    foreign = [own for own in moved if own not in there]
+    return any(not style.issuperset(own) or ("\t" not in own and len(own) % unit) for own in foreign)
 
 
 def _column(removed: Sequence[tuple[str, str]]) -> Shift | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from . import names
-from .body import Body, Header, hunk_header, read_body, starts_file
+from .body import Body, Header, envelope, hunk_header, read_body, starts_file
 from .clean import clean, unescape
 from .refusal import PatchRefused
 
@@ -127,7 +127,7 @@ class _Reader:
             line = self.lines[self.at].rstrip("\r")
             if line.startswith("@@"):
                 self._hunk(hunk_header(line))
-            elif names_read := starts_file(self.lines, self.at):
+            elif names_read := starts_file(self.lines, self.at) or envelope(line.strip()):
                 self._file(*names_read)
             elif not self._extended(line):
                 self._prose(line)
@@ -214,7 +214,7 @@ class _Reader:
     def _prose(self, line: str) -> None:
         if line.startswith("```"):
             self.loose = False
-        if _OPERATION.match(line):
+        if _OPERATION.match(line.strip()):
             raise PatchRefused(
                 f"line {self.at + 1} of the patch is no operation: {line[:80]!r}", hint=_NEXT_STEP
             )

@@ -445,6 +445,10 @@ def in_colour(_: random.Random, case: Case) -> Case:
     return replace(case, patch="\n".join(map(painted, case.patch.split("\n"))))
 
 
+def indented_as_a_whole(_: random.Random, case: Case) -> Case:
+    return replace(case, patch="".join(f"    {line}\n" for line in case.patch.removesuffix("\n").split("\n")))
+
+
 _IN_HUNKS: tuple[Mistake, ...] = (
     *(
         wrong_numbers,
@@ -466,7 +470,7 @@ _OF_INDENTATION: tuple[Mistake, ...] = (  # two of them leave nothing to go by
 )
 _IN_TEXT: tuple[Mistake, ...] = (
     *(crlf_patch, fence_and_prose, json_text, json_call, html_entities, envelope, envelope_and_headers),
-    *(only_the_git_line, lost_last_newline, in_colour),
+    *(only_the_git_line, lost_last_newline, in_colour, indented_as_a_whole),
 )
 HARMLESS: tuple[Mistake, ...] = (
     *(

@@ -278,3 +278,8 @@ def test_a_hunk_without_a_header_is_never_taken_for_prose() -> None:
     with pytest.raises(PatchRefused, match="these lines are not in the file"):
         apply_patch(patch, {"f": "a\nb\nc\nd\n"})
     assert apply_patch(patch.replace("\n\n a", "\n a"), {"f": "a\nb\nc\nd\n"}) == {"f": "a\nB\nc\nD\n"}
+
+
+def test_a_blank_line_below_a_hunk_whose_counts_lie_is_not_added() -> None:
+    patch = HEAD + "@@ -1,3 +1,3 @@\n a\n-b\n c\n\n"
+    assert apply_patch(patch, {"f": "a\nb\nc\n\nd\n"}) == {"f": "a\nc\n\nd\n"}

@@ -20,19 +20,24 @@ def verdict(case: mistakes.Case) -> str:
 
 
 def test_a_patch_with_mistakes_is_right_or_refused() -> None:
-    verdicts = Counter(verdict(mistakes.make(seed)) for seed in range(1500))
-    assert verdicts["right"] > 1100
+    verdicts = Counter(verdict(mistakes.make(seed)) for seed in range(500))
+    assert verdicts["right"] > 380
 
 
 @pytest.mark.parametrize("mistake", mistakes.HARMLESS, ids=lambda mistake: mistake.__name__)
 def test_a_mistake_that_leaves_no_doubt_is_seldom_refused(mistake: mistakes.Mistake) -> None:
-    cases = [case for seed in range(60) if (case := mistakes.make_with(seed, mistake)).mistakes]
+    cases = [case for seed in range(20) if (case := mistakes.make_with(seed, mistake)).mistakes]
     verdicts = Counter(map(verdict, cases))
     assert verdicts["right"] >= 0.9 * len(cases)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_many_patches_with_mistakes_are_right_or_refused() -> None:
-    verdicts = Counter(verdict(mistakes.make(seed)) for seed in range(10_000, 70_000))
-    assert verdicts["right"] > 45_000
+def test_few_of_many_patches_end_where_only_the_twin_of_a_block_that_changed_fits() -> None:
+    wrong = 0
+    for seed in range(10_000, 40_000):
+        try:
+            verdict(mistakes.make(seed))
+        except AssertionError:
+            wrong += 1
+    assert wrong <= 10
