@@ -5,7 +5,6 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -156,13 +155,14 @@ def _rules_in_new_root(policy: Policy) -> list[tuple[bytes, int]]:
 
 
 def _readable(policy: Policy) -> list[Path]:
-    etc = [path for pattern in _ETC for path in _matching(Path("/etc"), pattern)]
     online = [Path("/etc/resolv.conf")] if policy.network else []
-    return [*map(Path, (*_SYSTEM, *_MACHINE)), *etc, *online, *policy.readable]
+    return [*map(Path, (*_SYSTEM, *_MACHINE)), *_etc(), *online, *policy.readable]
 
 
-def _matching(folder: Path, pattern: str) -> Iterable[Path]:
-    return folder.glob(pattern) if "*" in pattern else [folder / pattern]
+@cache
+def _etc() -> list[Path]:
+    etc = Path("/etc")
+    return [path for pattern in _ETC for path in (etc.glob(pattern) if "*" in pattern else [etc / pattern])]
 
 
 def _resolved(paths: list[Path]) -> tuple[list[Path], dict[Path, str]]:

@@ -125,6 +125,11 @@ def test_what_did_not_exist_and_would_run_later_is_removed_and_told_of(
     assert sorted(path.name for path in policy.root.iterdir()) == [".git", ".vscode", "evil", "kept"]
 
 
+def test_the_old_root_is_gone_not_covered(box: Box) -> None:
+    """What is covered could be reached by whoever finds a way to `..`."""
+    assert said(box("awk '$5 == \"/\"' /proc/self/mountinfo")).count("\n") == 1
+
+
 def test_a_tree_that_may_only_be_read_is_not_written_to(box: Box, policy: sandbox.Policy) -> None:
     ran = box("cat .git/HEAD; echo x > /tmp/ok; echo x > made", read_only=True)
     assert said(ran).startswith("ref: refs/heads/main\n")
