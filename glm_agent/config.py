@@ -15,7 +15,7 @@ from . import files
 from .dialects import Provider, providers, use_rows
 from .errors import AuthError, ConfigError, RepositoryError, UsageError
 from .rows import BadRow, base_url, read_provider
-from .settings import OPTIONS, Settings, flag
+from .settings import OPTIONS, Settings, flag, texts
 from .shape import mapping
 from .spelling import near
 from .types import Json
@@ -208,7 +208,7 @@ def _environment_layer(start: Mapping[str, str]) -> Layer:
         if not (value := start.get(variable)):
             continue
         try:
-            parsed = option.parse(value.split("\n") if name == "verify" else value)
+            parsed = option.parse(value.split("\n") if option.parse is texts else value)
         except ValueError as error:
             raise ConfigError(f"environment variable {variable}={value!r}: {error}") from error
         if name == "base_url":

@@ -31,7 +31,7 @@ class DeniedError(ToolError):
 
     def __init__(self, text: str, path: str, reason: str) -> None:
         super().__init__(text)
-        self.details = {"denied": {"path": path, "reason": reason}}
+        self.details = {"denied": [{"path": path, "reason": reason}]}
 
 
 class AgentError(Exception):

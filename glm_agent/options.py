@@ -20,6 +20,17 @@ class Effort(StrEnum):
     max = "max"
 
 
+class SandboxMode(StrEnum):
+    read_only = "read-only"
+    workspace_write = "workspace-write"
+    danger_full_access = "danger-full-access"
+
+
+class Tier(StrEnum):
+    a = "A"
+    b = "B"
+
+
 class Color(StrEnum):
     auto = "auto"
     always = "always"
@@ -135,10 +146,37 @@ TimeoutIdle = Annotated[
 TimeoutTurn = Annotated[
     str | None, _text("--timeout-turn", "Give up an answer that is not whole after TIME (30m).", "TIME")
 ]
+Sandbox = Annotated[
+    SandboxMode | None,
+    typer.Option(
+        "--sandbox",
+        help="How far commands may reach: ask is read-only, fix workspace-write; danger-full-access confines "
+        "nothing.",
+        show_default=False,
+    ),
+]
+SandboxTier = Annotated[
+    Tier | None,
+    typer.Option(
+        "--sandbox-tier", help="Demand this tier of the sandbox, or end with 44.", show_default=False
+    ),
+]
+SandboxRead = Annotated[
+    list[str] | None, _text("--sandbox-read", "Let commands read PATH too; repeatable.", "PATH")
+]
+Network = Annotated[bool | None, _flag("--network/--no-network", "Let commands use the network, or not.")]
+AllowSecrets = Annotated[
+    list[str] | None,
+    _text("--allow-secrets", "Show files that hold secrets and fit GLOB; * for all, tokens too.", "GLOB"),
+]
+AllowPath = Annotated[
+    list[str] | None,
+    _text("--allow-path", "Let the model write files that run by themselves, if they fit GLOB.", "GLOB"),
+]
 Yolo = Annotated[
     bool | None,
     typer.Option(
-        "--yolo", "-y", help="Let the model run commands. Nothing confines them yet.", show_default=False
+        "--yolo", "-y", help="Answer yes where a chat would ask; widens nothing.", show_default=False
     ),
 ]
 

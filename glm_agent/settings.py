@@ -38,6 +38,12 @@ class Settings:
     timeout_first: float | None = None
     timeout_idle: float | None = None
     timeout_turn: float | None = None
+    sandbox: str | None = None
+    sandbox_tier: str | None = None
+    sandbox_read: tuple[str, ...] = ()
+    network: bool = False
+    allow_secrets: tuple[str, ...] = ()
+    allow_path: tuple[str, ...] = ()
     yolo: bool = False
     verify: tuple[str, ...] = ()
     verify_timeout: float = 600.0
@@ -172,6 +178,12 @@ OPTIONS: dict[str, Option] = {
     "timeout_first": Option(timeout),
     "timeout_idle": Option(timeout),
     "timeout_turn": Option(timeout),
+    "sandbox": Option(choice("read-only", "workspace-write", "danger-full-access")),
+    "sandbox_tier": Option(choice("A", "B")),
+    "sandbox_read": Option(texts),
+    "network": Option(flag),
+    "allow_secrets": Option(texts),
+    "allow_path": Option(texts),
     "yolo": Option(flag),
     "verify": Option(texts, repository="yes"),
     "verify_timeout": Option(duration),

@@ -169,6 +169,7 @@ class Result:
     usage: Json = field(default_factory=dict[str, Any])
     permission_denials: list[Json] = field(default_factory=list[Json])
     changes: list[Json] = field(default_factory=list[Json])
+    runs_later: list[str] = field(default_factory=list[str])
     patch_file: str | None = None
     base_commit: str | None = None
     verification: Json | None = None

@@ -6,11 +6,10 @@ import re
 import threading
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
-from . import process
 from .errors import UsageError
+from .sandbox import Runner
 from .secrets import mask
 from .truncate import head_tail
 from .types import Json, Verified
@@ -62,24 +61,25 @@ _CUT_SHORT = re.compile(r"^!+ (?:stopping after|Interrupted|xdist\.dsession\.Int
 
 def run(
     command: str,
-    root: Path,
+    start: Runner,
     phase: Literal["before", "after"],
     *,
     timeout: float,
     cancel: threading.Event,
 ) -> Verified:
-    """One run of a verify command. Raises UsageError if no shell can be started for it."""
+    """One run of a verify command. Raises UsageError if no shell can be started for it, or SandboxError."""
     try:
-        done = process.run(command, root, timeout=timeout, cancel=cancel)
+        ran = start(command, timeout, cancel)
     except (OSError, ValueError) as error:
         raise UsageError(f"--verify {_quoted(command)} cannot run: {error}") from error
+    done = ran.done
     output = done.output.decode("utf-8", "backslashreplace")
     failed: list[str] = []
     if done.exit_code is None:
         failed = [_bounded(command)]  # the names so far prove nothing
     elif done.exit_code != 0:
         failed = failures(output) or [_bounded(command)]
-    shown = mask(head_tail(output))
+    shown = mask(head_tail(output)) + "".join(f"{note}\n" for note in ran.notes())
     return Verified(phase, command, done.exit_code, failed, round(done.seconds * 1000), shown)
 
 

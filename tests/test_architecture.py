@@ -30,7 +30,7 @@ RANKS = (
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("process",),
-    ("gitdir", "git", "repository", "writing", "workspace", "sandbox", "files", "config"),
+    ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),
     ("snapshot", "journal", "instructions"),
     ("client", "tools", "verify"),

@@ -13,6 +13,7 @@ from running import DONE, FIX, Run, to
 from glm_agent import instructions, tools
 from glm_agent.instructions import Instruction
 from glm_agent.replay import Server
+from glm_agent.sandbox import unconfined
 from glm_agent.types import Json, Tool
 from glm_agent.workspace import Workspace
 
@@ -20,7 +21,9 @@ FACTS = ["Root: /repo (git branch main)", "System: Linux x86_64, /bin/sh", "Date
 
 
 def kit(command: str, folder: Path, *, commands: bool) -> list[Tool]:
-    return tools.build(command, Workspace(folder), folder / "kept", may_run_commands=commands).tools
+    return tools.build(
+        command, Workspace(folder), folder / "kept", unconfined(folder) if commands else None
+    ).tools
 
 
 def prompt(command: str, folder: Path, *, commands: bool = False) -> str:

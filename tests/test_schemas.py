@@ -38,6 +38,7 @@ def load(name: str) -> Json:
     return json.loads((FOLDER / name).read_text("utf-8"))
 
 
+SANDBOX: Json = {"mode": "read-only", "mechanism": "none", "network": False, "tier": None, "gaps": []}
 EVENTS, RESULT = load("events.json"), load("result.json")
 GOOD = Result(
     "success",
@@ -63,6 +64,7 @@ GOOD = Result(
         {"path": "a.py", "kind": "update", "added": 3, "removed": 1},
         {"path": "b.png", "kind": "rename", "from": "c.png", "added": None, "removed": None},
     ],
+    ["a.py"],
     "/s/patch.diff",
     "abc",
     {
@@ -82,7 +84,7 @@ EVERY: dict[str, Event] = {
         "custom",
         "localhost",
         ["read", "search"],
-        {"mode": "read-only", "mechanism": "none", "network": False},
+        SANDBOX,
         None,
         {"max_turns": 150, "max_budget_usd": None},
         "skipped",

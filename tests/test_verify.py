@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from glm_agent import verify
 from glm_agent.errors import UsageError
+from glm_agent.sandbox import unconfined
 from glm_agent.types import Verified
 
 PYTEST = """
@@ -202,7 +203,7 @@ def test_names_are_counted_and_cut() -> None:
 
 
 def check(command: str, root: Path, timeout: float = 10) -> Verified:
-    return verify.run(command, root, "before", timeout=timeout, cancel=threading.Event())
+    return verify.run(command, unconfined(root), "before", timeout=timeout, cancel=threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -375,6 +376,6 @@ def test_a_token_in_the_output_goes_no_further(tmp_path: Path) -> None:
     token = "ghp" + "_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     (tmp_path / "token").write_text(f"token={token}\n")
     command, cancel = "cat token; exit 1", threading.Event()
-    check = verify.run(command, tmp_path, "before", timeout=10, cancel=cancel)
+    check = verify.run(command, unconfined(tmp_path), "before", timeout=10, cancel=cancel)
     assert check.output == "token=[secret: GitHub token withheld]\n"
     assert token not in verify.report([check])

@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..types import Event, Notice
 from . import task
 from .conduct import Stage, conduct
+from .confinement import choose
 from .session import open_session, work
 
 
@@ -23,7 +24,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     if not given.text.strip():
         raise UsageError("no question: give one as an argument, with --prompt-file, or on stdin")
     git = repository.describe(stage.top)
-    session = open_session(stage, "ask", given, git)
+    session = open_session(stage, "ask", given, git, choose(stage, "ask"))
     yield session.started
     yield from map(Notice, session.notices)
     yield from work(stage, session, given.text)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
 import stat
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from .. import __version__, config, git, repository
+from .. import __version__, config, git, repository, sandbox
 from ..dialects import Model, Provider
 from ..errors import AgentError, AuthError, ConfigError, RepositoryError
 from ..settings import Settings
-from ..shape import mapping
 from ..transport import check_base_url
 
 _LIBRARIES = ("jsonschema", "openai", "rich", "typer", "unidiff")
@@ -27,8 +24,6 @@ _LEAST_GIT = (2, 38)  # knows safe.bareRepository
 _PROXY = re.compile(r"(?i:https?|all|no)_proxy", re.IGNORECASE)
 _SCHEMES = ("http://", "https://", "socks4://", "socks5://", "socks5h://")
 _LITTLE, _NOTHING = 200 << 20, 1 << 20  # bytes of free space: worth a word; a run would end for it
-_PROBE_TIME = 5.0  # seconds
-_KNOWN_PROBES = ("namespaces", "landlock", "seccomp")
 
 
 class Check(NamedTuple):
@@ -103,18 +98,16 @@ def check_repository(folder: Path, root: Path | None) -> Check:
 
 
 def check_sandbox() -> Check:
-    offer = _kernel()
-    if not offer:
-        found = "what the kernel offers could not be found out"
-    else:
-        why = offer["namespaces"]
-        found = (
-            f"user namespaces: {f'no ({why})' if why else 'yes'}; "
-            f"Landlock: {f'ABI {abi}' if (abi := offer['landlock']) else 'no'}; "
-            f"seccomp filters: {'yes' if offer['seccomp'] else 'no'}"
-        )
-    said = f"commands are not confined yet, whatever the kernel offers ({found})"
-    return Check("sandbox", "warn", said, "use --verify and -y where a command may do no harm: a container")
+    offer = sandbox.probe()
+    kept = f"{f'Landlock ABI {offer.landlock_abi}' if offer.landlock_abi else 'no Landlock'}, seccomp"
+    gaps = f"; not kept: {'; '.join(offer.gaps)}" if offer.gaps else ""
+    if offer.tier == "A":
+        return Check("sandbox", "ok", f"tier A: namespaces with a root of their own, {kept}{gaps}")
+    advice = "enable user namespaces, or use a container that has them, for tier A"
+    if offer.tier == "B":
+        return Check("sandbox", "warn", f"tier B, in place: {offer.reason}; {kept}{gaps}", advice)
+    said = f"commands cannot be confined here, so none are offered: {offer.reason}"
+    return Check("sandbox", "warn", said, advice)
 
 
 def check_terminal(start: Mapping[str, str]) -> Check:
@@ -241,20 +234,6 @@ def _is_in(entry: str, folder: Path) -> bool:
     if not entry or not Path(entry).is_absolute():
         return True
     return Path(entry).resolve() == folder.resolve()
-
-
-def _kernel() -> dict[str, object]:
-    """What the kernel offers, {} if that cannot be found out."""
-    from ..process import run
-
-    program = Path(__file__).with_name("kernel.py")
-    command = shlex.join([sys.executable, "-I", "-S", str(program)])
-    try:
-        done = run(command, Path("/"), timeout=_PROBE_TIME, cancel=threading.Event())
-        found = mapping(json.loads(done.output))
-    except (OSError, ValueError):
-        return {}
-    return found if all(name in found for name in _KNOWN_PROBES) else {}
 
 
 def _without_password(url: str) -> str:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
-from .. import git
+from .. import git, sandbox
 from ..errors import AgentError
 from ..replay import demo
 from ..replay.script import Pace
@@ -62,7 +62,7 @@ def _play(folder: Path, flags: Mapping[str, object]) -> int:
             "provider": "custom",
             "base_url": server.url,
             "verify": (f"{shlex.quote(sys.executable)} -m unittest -q",),
-            "yolo": True,
+            "sandbox": None if sandbox.probe().tier else "danger-full-access",  # it is our own code
             "stdin": False,
             "bare": True,
             "ephemeral": True,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping
-from typing import Literal
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
-from .. import config, repository, verify
+from .. import config, repository, sandbox, verify
 from ..errors import AuthError, UsageError
+from ..sandbox import Runner
 from ..snapshot import Snapshot
 from ..types import Event, Notice, Verified
-from ..workspace import Workspace
 from . import artefacts, task
 from .conduct import Stage, conduct
+from .confinement import Confinement, choose
 from .session import Session, open_session, work
 from .tracking import Tracking
 
@@ -31,28 +32,53 @@ def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, s
 def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     settings = stage.settings
     given = task.read(argument, settings.prompt_file, settings.stdin)
-    commands, notices = _commands(stage)
-    if not given.text.strip() and not commands:
+    if not given.text.strip() and not stage.settings.verify:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
+    confinement = choose(stage, "fix")
+    checks, notices = _checks(stage, confinement)
+    if not given.text.strip() and not checks.commands:
+        raise UsageError(*notices)
     try:
-        session = open_session(stage, "fix", given, repository.describe(stage.top))
+        session = open_session(stage, "fix", given, repository.describe(stage.top), confinement)
     except AuthError:
-        if given.text.strip() or not (yield from _pass_already(stage, commands)):
+        if given.text.strip() or not (yield from _pass_already(checks)):
             raise
         _end_unasked(stage)
         return
     yield session.started
     yield from map(Notice, (*session.notices, *notices))
     stage.tally.may_be_unchanged = settings.allow_empty
-    yield from _Fix(stage, session, commands).events(given.text)
+    yield from _Fix(stage, session, checks).events(given.text)
 
 
-def _pass_already(stage: Stage, commands: list[str]) -> Generator[Event, None, bool]:
+class _Checks(NamedTuple):
+    """The user's commands, and what runs them."""
+
+    commands: Sequence[str]
+    start: Runner
+    timeout: float
+    cancel: threading.Event
+
+    def run(self, phase: Literal["before", "after"]) -> Iterator[Verified]:
+        for command in self.commands:
+            yield verify.run(command, self.start, phase, timeout=self.timeout, cancel=self.cancel)
+
+
+def _checks(stage: Stage, confinement: Confinement) -> tuple[_Checks, list[str]]:
+    """The checks to run, and a notice if the repository's own file asks for some that may not run."""
+    settings, commands, notices = stage.settings, stage.settings.verify, list[str]()
+    if config.from_repository(settings, "verify") and confinement.tier is None:
+        file = settings.origins["verify"].rpartition("/")[2]
+        named = " ".join(f"--verify {command!r}" for command in commands)
+        commands, notices = (), [f"{file} asks for checks, which run only in a sandbox; to run them: {named}"]
+    start = confinement.runner() if commands else sandbox.unconfined(stage.top)
+    return _Checks(commands, start, settings.verify_timeout, stage.cancel), notices
+
+
+def _pass_already(checks: _Checks) -> Generator[Event, None, bool]:
     """Whether there is nothing to ask a model for, so that no key is missing."""
-    for command in commands:
-        timeout = stage.settings.verify_timeout
-        check = verify.run(command, stage.top, "before", timeout=timeout, cancel=threading.Event())
+    for check in checks.run("before"):
         yield check
         if check.exit_code != 0:
             return False
@@ -64,25 +90,16 @@ def _end_unasked(stage: Stage) -> None:
     stage.tally.may_be_unchanged = True
 
 
-def _commands(stage: Stage) -> tuple[list[str], list[str]]:
-    """The checks to run, and a notice if the repository's own file asks for some that may not run."""
-    if not config.from_repository(stage.settings, "verify"):
-        return list(stage.settings.verify), []
-    file = stage.settings.origins["verify"].rpartition("/")[2]
-    named = " ".join(f"--verify {command!r}" for command in stage.settings.verify)
-    return [], [f"{file} asks for checks, which run only in a sandbox; to run them: {named}"]
-
-
 class _Fix:
     """One run: baseline, rounds of agent and checks, and at the end the diff, which comes from git."""
 
-    def __init__(self, stage: Stage, session: Session, commands: list[str]) -> None:
+    def __init__(self, stage: Stage, session: Session, checks: _Checks) -> None:
         self._stage = stage
         self._session = session
-        self._commands = commands
+        self._checks = checks
         self._reminders = 0
         snapshot = Snapshot(stage.top, session.folder)
-        self._tracking = Tracking(snapshot, Workspace(stage.top), session.agent.tools.get)
+        self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get)
         stage.first.append(self._tracking)
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
@@ -141,14 +158,7 @@ class _Fix:
 
     def _verify(self, phase: Literal["before", "after"]) -> Generator[Event, None, list[Verified]]:
         checks: list[Verified] = []
-        for command in self._commands:
-            check = verify.run(
-                command,
-                self._stage.top,
-                phase,
-                timeout=self._stage.settings.verify_timeout,
-                cancel=self._session.agent.cancel,
-            )
+        for check in self._checks.run(phase):
             checks.append(check)
             yield check
         return checks
@@ -163,13 +173,17 @@ class _Fix:
             kept = str(self._session.folder / "patch.diff")
             artefacts.write(kept, patch)
             tally.patch_file = kept
-        if self._commands:
-            after = tally.after[-len(self._commands) :]
+        if commands := self._checks.commands:
+            after = tally.after[-len(commands) :]
             tally.verification = verify.compare(tally.before, after)
         if settings.patch == "-":
             artefacts.print_patch(patch)
         elif settings.patch:
             artefacts.write(settings.patch, patch)
             tally.patch_file = settings.patch
-        if not self._tracking.has_changes() and not tally.may_be_unchanged and not tally.subtypes:
+        if self._tracking.has_changes() or tally.may_be_unchanged or tally.subtypes:
+            return
+        if denied := ", ".join(dict.fromkeys(str(denial["path"]) for denial in tally.denials)):
+            tally.note("error_policy", f"nothing was changed, and what was tried is not allowed: {denied}")
+        else:
             tally.note("error_no_changes", "nothing was changed; --allow-empty accepts that")

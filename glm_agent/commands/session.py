@@ -23,6 +23,7 @@ from ..types import Event, Json, Message, Started, Tool
 from ..workspace import Workspace
 from . import artefacts
 from .conduct import Stage
+from .confinement import Confinement, open_workspace
 from .connection import choose_model, connect, open_client
 from .task import Task
 
@@ -39,9 +40,12 @@ class Session(NamedTuple):
     started: Started
     notices: list[str]
     answer: Answer | None
+    workspace: Workspace
 
 
-def open_session(stage: Stage, command: str, task: Task, git: Json | None) -> Session:
+def open_session(
+    stage: Stage, command: str, task: Task, git: Json | None, confinement: Confinement
+) -> Session:
     """Builds the parts; from here on events are journaled. Raises AgentError before anything is sent."""
     settings = stage.settings
     artefacts.check(settings)
@@ -50,8 +54,8 @@ def open_session(stage: Stage, command: str, task: Task, git: Json | None) -> Se
     provider, model = choose_model(settings)
     transport = connect(settings, provider)
     folder = _open_journal(stage)
-    workspace = Workspace(stage.top)
-    built = tools.build(command, workspace, folder, may_run_commands=settings.yolo)
+    workspace = open_workspace(stage)
+    built = tools.build(command, workspace, folder, confinement.run)
     kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
     extra = [text for text in (answer and structured.INSTRUCTION, settings.append_system_prompt) if text]
@@ -64,8 +68,10 @@ def open_session(stage: Stage, command: str, task: Task, git: Json | None) -> Se
     agent = _agent(stage, command, kit, client)
     started = _started(stage, command, dialect, transport.host, agent)
     started.session_id, started.git, started.stdin = folder.name, git, task.stdin
+    started.sandbox = confinement.record()
     started.instructions = [instruction.record() for instruction in told]
-    return Session(folder, agent, [], started, [*notices, *_warnings(stage, task, dialect)], answer)
+    notices += [*confinement.notices, *_warnings(stage, task, dialect)]
+    return Session(folder, agent, [], started, notices, answer, workspace)
 
 
 def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, bool]:
@@ -178,7 +184,6 @@ def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Age
     caps: Json = {"max_turns": agent.max_turns, "max_tool_calls": agent.max_tool_calls}
     if stage.settings.max_wall_time is not None:
         caps["max_wall_time"] = stage.settings.max_wall_time
-    mode = "read-only" if command == "ask" else "workspace-write"
     return Started(
         session_id="",
         cwd=str(stage.folder),
@@ -187,7 +192,7 @@ def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Age
         provider=dialect.provider.name,
         base_url_host=host,
         tools=list(agent.tools),
-        sandbox={"mode": mode, "mechanism": "none", "network": True},
+        sandbox={},
         git=None,
         caps=caps,
         stdin="none",

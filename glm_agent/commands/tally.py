@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from .. import outcome, usage
+from .. import outcome, policy, usage
 from ..errors import AgentError
 from ..types import (
     Assistant,
@@ -18,6 +18,7 @@ from ..types import (
     Said,
     Started,
     Stopped,
+    ToolResult,
     Verified,
 )
 from ..usage import Price
@@ -50,6 +51,7 @@ class Tally:
     after: list[Verified] = field(default_factory=list[Verified])
     verification: Json | None = None
     changes: list[Json] = field(default_factory=list[Json])
+    denials: list[Json] = field(default_factory=list[Json])
     patch_file: str | None = None
     subtypes: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
@@ -99,7 +101,9 @@ class Tally:
                 total_cost_usd=cost,
                 cost_source=source,
                 usage={**self.tokens, "cache_hit_share": usage.cached_share(self.tokens)},
+                permission_denials=self.denials,
                 changes=self.changes,
+                runs_later=[row["path"] for row in self.changes if policy.runs_later(row["path"])],
                 patch_file=self.patch_file,
                 base_commit=self.base_commit,
                 verification=self.verification,
@@ -113,6 +117,8 @@ class Tally:
             self.turns += 1
             self.charge(message.usage)
             self.answer = "" if message.calls else message.text.strip()
+        elif isinstance(message, ToolResult):
+            self.denials += message.details.get("denied", [])
 
     def charge(self, raw: Json) -> None:
         """Adds what one request took by the provider's word; without one the sum is an estimate."""

@@ -8,7 +8,7 @@ from .offer import GAPS_IN_PLACE, Offer, probe
 from .plan import Confined, Tier, confine
 from .policy import PROTECTED, Limits, Policy
 from .reach import standard
-from .run import Ran, run, withheld
+from .run import Ran, Runner, confined, run, unconfined, withheld
 
 __all__ = [
     "GAPS_IN_PLACE",
@@ -18,9 +18,11 @@ __all__ = [
     "Offer",
     "Policy",
     "Ran",
+    "Runner",
     "Tier",
     "Undone",
     "confine",
+    "confined",
     "probe",
     "record",
     "recover",
@@ -28,5 +30,6 @@ __all__ = [
     "run",
     "shield",
     "standard",
+    "unconfined",
     "withheld",
 ]

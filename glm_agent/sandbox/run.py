@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from .. import process
@@ -19,6 +21,28 @@ class Ran(NamedTuple):
     done: process.Completed
     undone: tuple[guard.Undone, ...]
     note: str | None
+
+    def notes(self) -> list[str]:
+        """What there is to say of the sandbox, each in brackets."""
+        said = [f"[{one.what}: {one.path}, which a command may not make or change]" for one in self.undone]
+        return [*said, *([f"[sandbox: {self.note}]"] if self.note else [])]
+
+
+Runner = Callable[[str, float, threading.Event], Ran]  # command, seconds, cancel
+
+
+def confined(policy: Policy, tier: Tier) -> Runner:
+    """Runs each command in the sandbox; raises as `run` does."""
+    return lambda command, timeout, cancel: run(command, policy, tier, timeout=timeout, cancel=cancel)
+
+
+def unconfined(root: Path) -> Runner:
+    """Runs each command as the user, with all the user may do."""
+
+    def start(command: str, timeout: float, cancel: threading.Event) -> Ran:
+        return Ran(process.run(command, root, timeout=timeout, cancel=cancel), (), None)
+
+    return start
 
 
 def run(

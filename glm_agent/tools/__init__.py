@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ToolError
+from ..sandbox import Runner
 from ..types import Arguments, Tool, ToolOutput
 from ..workspace import Workspace
 from . import repeats
@@ -27,16 +28,19 @@ class Kit(NamedTuple):
     forget: Callable[[], None]
 
 
-def build(command: str, workspace: Workspace, folder: Path, *, may_run_commands: bool) -> Kit:
-    """The tools of one session of `command`, always in the same order; long outputs are kept in `folder`."""
+def build(command: str, workspace: Workspace, folder: Path, run: Runner | None) -> Kit:
+    """The tools of one session of `command`, always in the same order; long outputs are kept in `folder`.
+
+    `run` runs commands; None where none may be run.
+    """
     from . import bash, edit, patch, read, search, write
 
     seen, spill, memory = Seen(), Spill(folder / "outputs"), repeats.Memory()
     found = [read.tool(workspace, seen, spill), search.tool(workspace, spill)]
     if command == "fix":
         found += [edit.tool(workspace, seen), write.tool(workspace, seen), patch.tool(workspace, seen)]
-        if may_run_commands:
-            found.append(bash.tool(workspace.root, spill))
+    if run is not None:
+        found.append(bash.tool(run, spill))
 
     def forget() -> None:
         seen.forget()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 from .. import process
-from ..errors import ToolError
+from ..errors import SandboxError, ToolError
+from ..sandbox import Ran, Runner
 from ..truncate import head_tail
 from ..types import Arguments, Tool, ToolOutput
 from . import prompt
@@ -28,19 +28,26 @@ _PARAMETERS = {
 }
 
 
-def tool(root: Path, spill: Spill) -> Tool:
-    """`bash` in `root`; outputs that are too long for the model go to `spill`."""
+def tool(start: Runner, spill: Spill) -> Tool:
+    """`bash`, by way of `start`; outputs that are too long for the model go to `spill`."""
 
     def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
         command, timeout = arguments["command"], arguments.get("timeout", 120)
         if not command.strip():
             raise ToolError("the command is empty; give a shell command")
         try:
-            done = process.run(command, root, timeout=timeout, cancel=cancel)
+            ran = start(command, timeout, cancel)
+        except SandboxError as error:
+            raise ToolError(f"the command was not run: {error}") from error
         except (OSError, ValueError) as error:
             raise ToolError(f"the command cannot be started: {error}; put long input in a file") from error
+        done = ran.done
         details = {"command": command, "exit_code": done.exit_code, "seconds": round(done.seconds, 1)}
-        return ToolOutput(_shown(done, spill) + _footer(done), done.exit_code is not None, details)
+        denied = [
+            {"path": one.path, "reason": f"{one.what} after a command: it runs later"} for one in ran.undone
+        ]
+        details |= {"denied": denied} if denied else {}
+        return ToolOutput(_shown(done, spill) + _footer(ran), done.exit_code is not None, details)
 
     return Tool("bash", prompt("bash"), _PARAMETERS, run, reads_only=False)
 
@@ -62,7 +69,11 @@ def _kept(done: process.Completed, spill: Spill) -> str:
     return f"[{what} in {name}: read or search it]"
 
 
-def _footer(done: process.Completed) -> str:
+def _footer(ran: Ran) -> str:
+    return "\n".join([_end(ran.done), *ran.notes()])
+
+
+def _end(done: process.Completed) -> str:
     if done.cancelled:
         return f"[cancelled after {done.seconds:.1f}s]"
     if done.timed_out:

@@ -32,14 +32,16 @@ def test_it_changes_nothing_whatever_the_model_tries(repo: Path, glm: Run) -> No
     assert (ran.code, ran.result["result"], ran.result["changes"]) == (0, ANSWER["content"], [])
     assert contents(repo) == before
     offered = [tool["function"]["name"] for tool in server.requests[0].body["tools"]]
-    assert offered == ran.events[0]["tools"] == ["read", "search"]
+    assert offered == ran.events[0]["tools"] == ["read", "search", "bash"]
     answers = [
         block for event in ran.events if event["type"] == "user" for block in event["message"]["content"]
     ]
-    assert [answer["is_error"] for answer in answers] == [True, True, True, True, False]
-    assert [answer["content"] for answer in answers[:4]] == [
-        f"error: there is no tool {call['name']!r} here; use one of read, search" for call in FORBIDDEN
+    assert [answer["is_error"] for answer in answers] == [True, True, True, False, False]
+    assert [answer["content"] for answer in answers[:3]] == [
+        f"error: there is no tool {call['name']!r} here; use one of read, search, bash"
+        for call in FORBIDDEN[:3]
     ]
+    assert "Read-only file system" in answers[3]["content"]
 
 
 def test_it_works_where_there_is_no_repository(tmp_path: Path, glm: Run) -> None:

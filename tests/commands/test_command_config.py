@@ -156,10 +156,10 @@ def test_a_repository_lowers_caps_and_only_lowers_them(glm: Run, repo: Path, hom
     assert caps() == (60, 5000)
 
 
-def test_checks_of_a_repository_are_named_but_not_run(glm: Run, repo: Path) -> None:
+def test_checks_of_a_repository_are_only_named_where_nothing_confines_them(glm: Run, repo: Path) -> None:
     (repo / ".glm-agent.toml").write_text('verify = ["touch hacked"]\n')
     with Server([FIX, DONE]) as server:
-        ran = glm("fix", "Add.", *to(server.url))
+        ran = glm("fix", "Add.", "--sandbox", "danger-full-access", *to(server.url))
     assert (ran.code, (repo / "hacked").exists()) == (0, False)
     assert ".glm-agent.toml asks for checks" in ran.err and "--verify 'touch hacked'" in ran.err
 

@@ -42,7 +42,7 @@ def test_a_host_without_tools_gives_an_answer_that_fits_all_the_same(refusals: l
     assert (ran.code, ran.result["structured_output"]) == (0, {"line": 2})
     assert len([text for text in notices(ran.events) if "takes no tools" in text]) == 1
     first, *_, asked, again = [request.body for request in server.requests]
-    assert [tool["function"]["name"] for tool in first["tools"]] == ["read", "search", "answer"]
+    assert [tool["function"]["name"] for tool in first["tools"]] == ["read", "search", "bash", "answer"]
     mode = {"type": "json_object"} if len(refusals) == 1 else None
     assert (asked.get("tools"), asked.get("tool_choice"), asked.get("response_format")) == (None, None, mode)
     system = asked["messages"][0]["content"]

@@ -27,7 +27,7 @@ def test_an_answer_by_the_tool_ends_the_run_and_is_the_result(glm: Run) -> None:
     assert (ran.code, ran.result["structured_output"], json.loads(ran.result["result"])) == (0, GOOD, GOOD)
     assert len(server.requests) == 1
     offered = [tool["function"]["name"] for tool in server.requests[0].body["tools"]]
-    assert offered == ["read", "search", "answer"]
+    assert offered == ["read", "search", "bash", "answer"]
 
 
 def test_as_text_stdout_is_one_line_of_json(glm: Run) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from glm_agent.errors import ToolError
+from glm_agent.sandbox import unconfined
 from glm_agent.tools import bash
 from glm_agent.tools.spill import Spill
 from glm_agent.types import Tool, ToolOutput
@@ -21,7 +22,7 @@ def spill(tmp_path: Path) -> Spill:
 @pytest.fixture
 def tool(tmp_path: Path, spill: Spill) -> Tool:
     (tmp_path / "root" / "dir").mkdir(parents=True)
-    return bash.tool(tmp_path / "root", spill)
+    return bash.tool(unconfined(tmp_path / "root"), spill)
 
 
 def call(tool: Tool, command: str, **arguments: object) -> ToolOutput:
@@ -94,7 +95,7 @@ def test_an_output_that_just_fits_is_not_kept(tool: Tool, tmp_path: Path) -> Non
 
 def test_where_an_output_cannot_be_kept_the_answer_still_comes(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = call(bash.tool(tmp_path, Spill(tmp_path / "file" / "outputs")), "seq 1 20000")
+    done = call(bash.tool(unconfined(tmp_path), Spill(tmp_path / "file" / "outputs")), "seq 1 20000")
     assert "\n20000\n[the whole output was not kept: Not a directory]\n[exit=0 " in done.content
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from glm_agent import tools
 from glm_agent.errors import DeniedError, ToolError
+from glm_agent.sandbox import unconfined
 from glm_agent.secrets import Secrets
 from glm_agent.tools.arguments import decode
 from glm_agent.types import Tool
@@ -30,7 +31,7 @@ def repo(tmp_path: Path) -> Path:
 
 
 def kit(root: Path, secrets: Secrets | None = None) -> dict[str, Tool]:
-    built = tools.build("fix", Workspace(root, secrets), root.parent / "session", may_run_commands=True)
+    built = tools.build("fix", Workspace(root, secrets), root.parent / "session", unconfined(root))
     return {tool.name: tool for tool in built.tools}
 
 
@@ -108,5 +109,5 @@ def test_what_runs_by_itself_is_not_written_and_the_denial_is_counted(repo: Path
     with pytest.raises(DeniedError, match="run automatically") as caught:
         say(found["write"], '{"path": ".github/workflows/ci.yml", "content": "on: push"}')
     reason = "it is run automatically, by a server, a hook or an editor"
-    assert caught.value.details == {"denied": {"path": ".github/workflows/ci.yml", "reason": reason}}
+    assert caught.value.details == {"denied": [{"path": ".github/workflows/ci.yml", "reason": reason}]}
     assert not (repo / ".github").exists()

@@ -1,0 +1,177 @@
+"""How the commands of a run are kept in: as the user asked and the kernel allows, and never silently less."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import config, git, policy, sandbox
+from ..errors import SandboxError, UsageError
+from ..hiding import secret_files
+from ..sandbox import Offer, Policy, Ran, Runner, Tier
+from ..secrets import Secrets
+from ..types import Json
+from ..workspace import Workspace
+from .conduct import Stage
+
+_USUAL = {"ask": "read-only", "fix": "workspace-write"}
+_FREE = "danger-full-access"
+_WAYS_ON = (
+    "enable user namespaces (glm-agent doctor says what is missing), use a container that has them, or in a "
+    "machine to throw away: --sandbox danger-full-access"
+)
+_MECHANISMS = {"A": "namespaces+landlock+seccomp", "B": "landlock+seccomp"}
+
+
+class Confinement(NamedTuple):
+    """`run` is None where no command may be run; `notices` are for the user."""
+
+    mode: str
+    tier: Tier | None
+    network: bool
+    gaps: tuple[str, ...]
+    run: Runner | None
+    notices: list[str]
+
+    def record(self) -> Json:
+        """What `init` says of it."""
+        mechanism = _MECHANISMS[self.tier] if self.tier else "none"
+        network = self.network or self.mode == _FREE
+        known: Json = {"mode": self.mode, "mechanism": mechanism, "network": network}
+        return {**known, "tier": self.tier, "gaps": list(self.gaps)}
+
+    def runner(self) -> Runner:
+        """What runs the user's own commands. Raises SandboxError where there is none."""
+        if self.run is None:
+            raise SandboxError(f"--verify runs in a sandbox, which cannot be had here; {_WAYS_ON}")
+        return self.run
+
+
+def open_workspace(stage: Stage) -> Workspace:
+    """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
+    forbidden = partial(policy.forbidden, allowed=stage.settings.allow_path)
+    return Workspace(stage.top, _secrets(stage), forbidden)
+
+
+def choose(stage: Stage, command: str) -> Confinement:
+    """Raises SandboxError if what was asked for cannot be had, UsageError if it makes no sense."""
+    settings = stage.settings
+    mode = settings.sandbox or _USUAL[command]
+    if command == "fix" and mode == "read-only":
+        raise UsageError("fix changes files; for a read-only run, use `glm-agent ask`")
+    if command == "ask" and mode != "read-only":
+        raise UsageError("ask changes nothing: its commands run in the read-only sandbox, or not at all")
+    if mode == _FREE:
+        return Confinement(mode, None, True, (), sandbox.unconfined(stage.top), _freedom())
+    if stage.root is None and settings.sandbox is None:
+        return Confinement(mode, None, False, (), None, [])
+    offer = sandbox.probe()
+    tier = _tier(offer, settings.sandbox_tier)
+    if tier is None:
+        if settings.sandbox or settings.sandbox_tier:
+            raise SandboxError(f"commands cannot be confined here as asked: {offer.reason}; {_WAYS_ON}")
+        notice = f"commands cannot be confined here, so none are offered: {offer.reason}; {_WAYS_ON}"
+        return Confinement(mode, None, False, (), None, [notice])
+    sandbox.shield()
+    notices: list[str] = []
+    if tier == "B":
+        notices.append(f"commands are confined in place only ({offer.reason}): {'; '.join(offer.gaps)}")
+    return Confinement(mode, tier, settings.network, offer.gaps, _Confined(stage, mode, tier), notices)
+
+
+class _Confined:
+    """Runs commands. What that takes is made ready for the first one: most questions need none."""
+
+    def __init__(self, stage: Stage, mode: str, tier: Tier) -> None:
+        self._stage = stage
+        self._mode = mode
+        self._tier: Tier = tier
+        self._lock = threading.Lock()
+        self._ready: tuple[Runner, str | None] | None = None
+
+    def __call__(self, command: str, timeout: float, cancel: threading.Event) -> Ran:
+        with self._lock:
+            self._ready = self._ready or self._prepare()
+        run, note = self._ready
+        ran = run(command, timeout, cancel)
+        return ran._replace(note="; ".join(filter(None, (ran.note, note))) or None)
+
+    def _prepare(self) -> tuple[Runner, str | None]:
+        policy, hidden = _policy(self._stage, self._mode)
+        return sandbox.confined(policy, self._tier), _hidden(hidden) if hidden else None
+
+
+def _freedom() -> list[str]:
+    return ["commands are not confined: they run as you, with your files, keys and network"]
+
+
+def _tier(offer: Offer, wanted: str | None) -> Tier | None:
+    """The best tier, if it is no less than what was demanded."""
+    return None if wanted == "A" and offer.tier != "A" else offer.tier
+
+
+def _policy(stage: Stage, mode: str) -> tuple[Policy, int]:
+    settings = stage.settings
+    state, tmp = _folders(stage)
+    read = [Path(path).absolute() for path in settings.sandbox_read]
+    words = " ".join(settings.verify) if not config.from_repository(settings, "verify") else ""
+    found = sandbox.standard(stage.top, settings.environment, state, tmp, text=words, read=read)
+    hidden = () if "*" in settings.allow_secrets else tuple(secret_files(found.root, _secrets(stage)))
+    protected = tuple(name for name in found.protected if not _is_open(name, settings.allow_path))
+    chosen = {"read_only": mode == "read-only", "network": settings.network}
+    return replace(found, hidden=(*found.hidden, *hidden), protected=protected, **chosen), len(hidden)
+
+
+def _is_open(name: str, globs: Sequence[str]) -> bool:
+    """Whether the user lets a run write what is at, or in, the protected `name`."""
+    inside = f"{name}/file"
+    return name != ".git" and any(fnmatchcase(name, glob) or fnmatchcase(inside, glob) for glob in globs)
+
+
+def _folders(stage: Stage) -> tuple[Path, Path]:
+    """What commands keep for this repository, and what only for this run: both outside of it."""
+    key = hashlib.sha256(os.fsencode(stage.top.resolve())).hexdigest()[:16]
+    state = config.state_home() / "commands" / key
+    if stage.settings.ephemeral or _is_beneath(state, stage.top):
+        state = _temporary(stage)
+    return state, _temporary(stage)
+
+
+def _temporary(stage: Stage) -> Path:
+    import tempfile  # 14 ms
+
+    folder = Path(tempfile.mkdtemp(prefix="glm-agent-")).resolve()
+    stage.closers.append(partial(shutil.rmtree, folder, ignore_errors=True))
+    if _is_beneath(folder, stage.top):
+        raise SandboxError(f"the folder for temporary files is in the repository ({folder}); set TMPDIR")
+    return folder
+
+
+def _is_beneath(path: Path, top: Path) -> bool:
+    return path.resolve().is_relative_to(top.resolve())
+
+
+def _secrets(stage: Stage) -> Secrets:
+    tracked: dict[str, bool] = {}
+
+    def is_tracked(path: str) -> bool:
+        if path not in tracked:
+            tracked[path] = bool(
+                stage.root and git.run(stage.top, "ls-files", "-z", "--", f":(literal){path}")
+            )
+        return tracked[path]
+
+    return Secrets(stage.settings.allow_secrets, is_tracked)
+
+
+def _hidden(count: int) -> str:
+    files = "1 file that holds secrets appears" if count == 1 else f"{count} files that hold secrets appear"
+    return f"{files} empty: --allow-secrets"
