@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hosts import DEAF, NO_TOOLS, STRICT, VLLM, ZAI, Habits, Host
-from running import Ran, Run, finish, git, start, to
+from running import ROOT, Ran, Run, finish, git, start, to
 
 from glm_agent.commands.checks import check_clock
 from glm_agent.commands.interview import MOST
@@ -178,10 +178,10 @@ def test_a_state_directory_that_others_read_or_nobody_writes_is_said(
 
 
 def test_imports_from_the_folder_that_is_worked_in_are_a_warning(repo: Path) -> None:
-    run = finish(start(repo, "doctor", "--json", *to("http://127.0.0.1:9/v1")))  # python -m puts it first
-    assert found(run)["python"]["status"] == "warn"
-    run = finish(start(repo, "doctor", "--json", *to("http://127.0.0.1:9/v1"), env={"PYTHONSAFEPATH": "1"}))
-    assert found(run)["python"]["status"] == "ok"
+    words = ("doctor", "--json", *to("http://127.0.0.1:9/v1"))
+    ran = finish(start(repo, *words, env={"PYTHONPATH": f"{repo}:{ROOT}"}))
+    assert found(ran)["python"]["status"] == "warn"
+    assert found(finish(start(repo, *words)))["python"]["status"] == "ok"  # though python -m puts it first
 
 
 def test_the_kernel_is_asked_in_a_child(glm: Run) -> None:
