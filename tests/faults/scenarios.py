@@ -114,9 +114,9 @@ def wrong_types() -> list[object]:
 
 STATUSES = [
     ends("F7-400", status(400), 1, "no (HTTP 400); the provider refused the request as it stands"),
-    ends("F5-401", status(401), 41, "no (HTTP 401); check the key"),
+    ends("F5-401", status(401), 41, "to this provider (it is in GLM_AGENT_API_KEY)"),
     ends("F6-403", status(403), 41, "no (HTTP 403); check the key"),
-    ends("F6-404-model", status(404, {"code": "1211", "message": "Unknown Model"}), 2, "check -m"),
+    ends("F6-404-model", status(404, {"code": "1211", "message": "Unknown Model"}), 2, "asked for glm-4.7"),
     ends("F8-413", status(413), 55, "no longer fits the model's window"),
     ends("F8-1261", status(400, {"code": "1261"}), 55, "no longer fits the model's window"),
     ends("F7-418", status(418), 1, "the provider refused the request as it stands"),
