@@ -50,6 +50,9 @@ def test_a_full_stderr_changes_neither_the_result_nor_the_exit_code(repo: Path, 
     assert (ran.code, DONE["content"] in ran.out) == (0, True)
     if form != "text":
         assert ran.result["result"] == DONE["content"]
+
+
+def test_a_full_stderr_changes_no_exit_code_where_nothing_is_asked(repo: Path) -> None:
     refused = shell(repo, "$GLM fix Add. --json 2>/dev/full")
     assert (refused.code, refused.result["subtype"]) == (41, "error_auth")
     assert shell(repo, "$GLM fix --nope 2>/dev/full").code == 2
