@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from fakes import answer
+from running import first_fast
 
 from glm_agent import __version__
 from glm_agent.errors import UsageError
@@ -343,7 +344,7 @@ def ask_with(url: str, **variables: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("name", first_fast("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"))
 def test_no_proxy_stands_between_us_and_this_machine(name: str) -> None:
     with Server([{"content": "Hi"}]) as server:
         assert ask_with(server.url, **{name: "http://127.0.0.1:9"}) == "data:"
