@@ -59,7 +59,7 @@ class Client:
 
     `lean` says not to think where that is no help. `end` is when the run must end, by time.monotonic.
     `without_tools` gives the dialect for a host that refuses them, None where they are needed.
-    `asking` is the size of the request under way, 0 if there is none.
+    `asking` is the size of the request under way, 0 if there is none. `key_name` is the variable of the key.
     What the host turns out to refuse is remembered here for the session.
     """
 
@@ -71,6 +71,7 @@ class Client:
     fits: Fits | None = None  # which arguments of a call that was written as text will do
     may_raise_limit: bool = True
     lean: bool = False
+    key_name: str = ""
     end: float = math.inf
     without_tools: Callable[[Dialect], Dialect] | None = None
     sleep: Callable[[float], None] = time.sleep
@@ -189,8 +190,12 @@ class Client:
 
     def _final(self, failure: Failure, tries: int = 1) -> AgentError:
         error = final(failure, self.host, self.dialect.provider.name, tries)
-        if classify(failure).kind == "model":
-            error.args = (f"{error}{near_models(self.dialect.model.name)}",)
+        model, kind = self.dialect.model, classify(failure).kind
+        if kind == "model":
+            error.args = (f"{error}; it was asked for {model.id or model.name}{near_models(model.name)}",)
+        elif kind == "auth":
+            found = f"it is in {self.key_name}" if self.key_name else "none was sent; set GLM_AGENT_API_KEY"
+            error.args = (f"{error} ({found})",)
         return error
 
     def _lose_tools(self, body: Json) -> str | None:

@@ -133,12 +133,13 @@ def add_provider(name: str, table: str) -> Path:
 
 
 def find_base_url(settings: Settings, provider: Provider) -> tuple[str, str]:
-    """Where requests go, and who says so. Raises UsageError if nobody does."""
+    """Where requests go, and who says so. Raises UsageError if nobody does, ConfigError for no URL."""
     origin = settings.origins.get("base_url", "default")
     own = next((name for name in provider.base_url_env if settings.environment.get(name)), None)
     if settings.base_url and (own is None or not origin.startswith("user ")):
         return settings.base_url, origin
     if own:
+        _check_url("environment variable", own, settings.environment[own])
         return settings.environment[own], f"environment {own}"
     if provider.base_url:
         return provider.base_url, "default"

@@ -12,16 +12,8 @@ from collections.abc import Iterable
 VERBS = {
     *("add", "cat-file", "check-attr", "check-ignore", "checkout-index", "commit", "commit-tree", "config"),
     *("diff-tree", "for-each-ref", "grep", "hash-object", "init", "ls-files", "ls-tree", "merge-base"),
-    *(
-        "read-tree",
-        "rev-list",
-        "rev-parse",
-        "status",
-        "symbolic-ref",
-        "update-index",
-        "version",
-        "write-tree",
-    ),
+    *("read-tree", "rev-list", "rev-parse", "status", "symbolic-ref", "update-index", "version"),
+    *("write-tree",),
 }
 
 ENVIRONMENT = {

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -34,9 +35,15 @@ class Journal:
     """A sink for events: every one but the deltas becomes a record, whole or not at all."""
 
     def __init__(self, folder: Path, redact: Callable[[str], str]) -> None:
-        """Creates `folder` (0700) with an empty journal (0600). Raises RepositoryError if it cannot."""
+        """Creates `folder` and the two above (0700) with an empty journal (0600).
+
+        Raises RepositoryError if it cannot.
+        """
         try:
-            folder.mkdir(parents=True, mode=0o700)
+            for above in (folder.parent.parent, folder.parent):  # parents that mkdir makes are open to all
+                with suppress(FileExistsError):
+                    above.mkdir(parents=True, mode=0o700)
+            folder.mkdir(mode=0o700)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(folder / "journal.jsonl", flags, 0o600)
         except OSError as error:

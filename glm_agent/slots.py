@@ -174,7 +174,8 @@ def open_slots(state: Path, host: str, key: str | None, count: int) -> Slots:
         return Slots(None, 0)
     home = state / "slots"
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
         return Slots(home / _name(_salt(home / "salt"), host, key), count)
     except OSError as error:
         return Slots(None, count, trouble=_trouble(home, error))

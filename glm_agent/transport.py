@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from openai import APIConnectionError, OpenAI
 
 _OCTET = re.compile("25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]")
+_NO_URL = "--base-url is not a URL like https://host/v1: scheme, host and path only"
 _PLAIN = re.compile(r"[!-~]+")  # what a URL is made of
 _ROUTE = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)|SSLKEYLOGFILE")
 _REFUSAL_SIZE = 64 << 10  # bytes of a refusal, decoded
@@ -169,19 +170,22 @@ def serialise(body: Json) -> bytes:
 
 
 def check_base_url(url: str) -> str:
-    """The host (with its port, if any) of a base URL. Raises UsageError for one that cannot be used."""
+    """The host (with its port, if any) of a base URL.
+
+    Raises UsageError for one that cannot be used, which never shows it: a password may stand in it.
+    """
     try:
         parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"--base-url {url!r}: {error}") from error
-    if not _is_name(parts.hostname or ""):
-        raise UsageError(f"--base-url {url!r}: there can be no such host")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"--base-url {url!r} is not a URL like https://host/v1")
-    if parts.username or parts.password or parts.query or parts.fragment or not _PLAIN.fullmatch(url):
-        raise UsageError("--base-url must be scheme, host and path only; the key goes into GLM_AGENT_API_KEY")
-    return f"{parts.hostname}:{port}" if port else parts.hostname
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # whose words may be a part of the password
+        raise UsageError(_NO_URL) from None
+    if parts.scheme not in ("http", "https") or not host or not _PLAIN.fullmatch(url):
+        raise UsageError(_NO_URL)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(f"{_NO_URL}; the key goes into GLM_AGENT_API_KEY")
+    if not _is_name(host):
+        raise UsageError(f"--base-url: there can be no host {host!r}")
+    return f"{host}:{port}" if port else host
 
 
 def _is_name(host: str) -> bool:

@@ -69,6 +69,11 @@ class Ran(NamedTuple):
 Run = Callable[..., Ran]
 
 
+def first_fast(*values: object) -> list[object]:
+    """Parameters of a test that costs a process: the fast suite has the first one only."""
+    return [values[0], *(pytest.param(value, marks=pytest.mark.slow) for value in values[1:])]
+
+
 @cache
 def validator() -> Any:  # noqa: ANN401 - the library has no types
     return Draft202012Validator(json.loads((ROOT / "glm_agent/schemas/events.json").read_text("utf-8")))

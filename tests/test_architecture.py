@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,6 +95,7 @@ class Import(NamedTuple):
 Rule = Callable[[Module], Iterator[str]]
 
 
+@cache
 def modules() -> list[Module]:
     found: list[Module] = []
     for path in sorted(PACKAGE.rglob("*.py")):

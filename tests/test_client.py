@@ -264,8 +264,16 @@ def test_a_lasting_failure_ends_the_run_after_one_request(failure: Failure, erro
     assert (type(played.end), played.steps, len(played.wire.bodies)) == (error, [], 1)
 
 
-def test_an_unknown_model_gets_names_near_it() -> None:
-    assert failed(play(Failure("no such model", 400, "1211")))[1].count("; did you mean glm-4.6 or ") == 1
+def test_an_unknown_model_is_named_with_names_near_it() -> None:
+    said = failed(play(Failure("no such model", 400, "1211")))[1]
+    assert "; it was asked for glm-4.7; did you mean glm-4.6 or " in said
+
+
+def test_a_key_that_is_refused_is_named_by_where_it_is() -> None:
+    assert failed(play(Failure("no", 401)))[1].endswith(" (none was sent; set GLM_AGENT_API_KEY)")
+    client = Client(DIALECT, "h", Wire(Failure("no", 401)), Fitter(200_000, 16_384), key_name="ZAI_API_KEY")
+    with pytest.raises(AuthError, match=r"\(HTTP 401\); check the key, .* \(it is in ZAI_API_KEY\)"):
+        list(client.complete([User("Go")]))
 
 
 def test_a_wait_that_the_host_asks_for_is_obeyed() -> None:

@@ -414,10 +414,11 @@ PIECES = [
 TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.text(max_size=30))
 CALLS = st.lists(st.builds(ToolCall, st.just("1"), TEXTS, TEXTS), max_size=2)
 FINISHES = st.sampled_from(["stop", "tool_calls", ""])
+MANY = 15 * settings().max_examples
 MESSAGES = st.builds(Assistant, TEXTS, st.none() | TEXTS, CALLS | st.just(list[ToolCall]()), FINISHES)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=MANY)
 @given(MESSAGES)
 def test_nothing_is_raised_and_nothing_is_left_to_do(message: Assistant) -> None:
     once = recover(message, TOOLS)
@@ -425,7 +426,7 @@ def test_nothing_is_raised_and_nothing_is_left_to_do(message: Assistant) -> None
     assert (twice.message, twice.flaw) == (once.message, once.flaw)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=MANY)
 @given(MESSAGES)
 def test_no_call_is_made_up(message: Assistant) -> None:
     found = recover(message, TOOLS)

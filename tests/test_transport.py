@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from fakes import answer
+from running import first_fast
 
 from glm_agent import __version__
 from glm_agent.errors import UsageError
@@ -305,6 +306,9 @@ def test_a_base_url_has_a_host(url: str, host: str) -> None:
         "http://",
         "https://user:secret@host/v1",
         "https://host/v1?key=secret",
+        *("user:secret@host/v1", "//user:secret@host/v1", "https//user:secret@host", "ht tp://u:secret@h"),
+        *("https://user:secret@[::1", "https://user:secret@host:99999/v1", "https://user:secret/v1"),
+        *("https://user:secret@a..b/v1", "https://a..b/v1?key=secret"),
         "https://host/v1#x",
         " https://host/v1",
         "https://host:99999/v1",
@@ -340,7 +344,7 @@ def ask_with(url: str, **variables: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("name", first_fast("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"))
 def test_no_proxy_stands_between_us_and_this_machine(name: str) -> None:
     with Server([{"content": "Hi"}]) as server:
         assert ask_with(server.url, **{name: "http://127.0.0.1:9"}) == "data:"

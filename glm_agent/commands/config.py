@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from .. import config, dialects
-from ..errors import AgentError
+from ..errors import AgentError, UsageError
 from ..git import find_root
 from ..settings import OPTIONS, Settings
 from ..types import Json
@@ -45,7 +45,7 @@ def _rows(settings: Settings) -> Iterator[tuple[str, object, str]]:
 def _url(settings: Settings, provider: dialects.Provider) -> tuple[str | None, str]:
     try:
         return config.find_base_url(settings, provider)
-    except AgentError:
+    except UsageError:
         return None, "missing"
 
 

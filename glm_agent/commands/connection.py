@@ -59,6 +59,7 @@ def open_client(
         return True
 
     deadlines = limits(stage.settings, model)
+    key = config.find_key(stage.settings, provider)
     client = Client(
         dialect,
         transport.host,
@@ -68,6 +69,7 @@ def open_client(
         fits,
         may_raise_limit=stage.settings.max_tokens is None,
         lean=stage.settings.lean_thinking,
+        key_name=key[1] if key else "",
         end=stage.tally.started + (stage.settings.max_wall_time or math.inf),
     )
     stage.tally.price = dialects.price(provider, model)

@@ -135,7 +135,7 @@ def _keep_out_of(top: Path, folder: Path) -> None:
     if not folder.resolve().is_relative_to(top.resolve()):
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (folder / ".gitignore").open("x") as file:
             file.write("*\n")
     except FileExistsError:

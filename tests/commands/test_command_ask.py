@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import FILES, READ, RIGHT, WRONG, Run, contents, finish, shell, start, to
+from running import FILES, READ, RIGHT, WRONG, Run, contents, finish, first_fast, shell, start, to
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -135,7 +135,7 @@ def test_a_reader_that_leaves_ends_the_run_quietly_with_141(repo: Path, home: Pa
     assert (last["type"], last["result"]["exit_code"]) == ("Finished", 141)
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("closed", first_fast(">&- 2>&- <&-", ">&-", "2>&-"))
 def test_streams_that_are_closed_from_the_start_are_no_trouble(repo: Path, closed: str) -> None:
     with Server([ANSWER]) as server:
         ran = shell(repo, f'$GLM ask "What?" $TO {closed}', TO=" ".join(to(server.url)))

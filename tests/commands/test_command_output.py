@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, environment, run, shell, to
+from running import DONE, FIX, environment, first_fast, run, shell, to
 
 from glm_agent import outcome
 from glm_agent.replay import Server
@@ -42,7 +42,7 @@ def code(folder: Path, *words: str, stdout: int = subprocess.DEVNULL, stderr: in
     return done.returncode
 
 
-@pytest.mark.parametrize("form", ["text", "json", "stream-json"])
+@pytest.mark.parametrize("form", first_fast("json", "text", "stream-json"))
 def test_a_full_stderr_changes_neither_the_result_nor_the_exit_code(repo: Path, form: str) -> None:
     with Server([DONE], strict=True) as server:
         words = " ".join(to(server.url))
@@ -50,6 +50,9 @@ def test_a_full_stderr_changes_neither_the_result_nor_the_exit_code(repo: Path, 
     assert (ran.code, DONE["content"] in ran.out) == (0, True)
     if form != "text":
         assert ran.result["result"] == DONE["content"]
+
+
+def test_a_full_stderr_changes_no_exit_code_where_nothing_is_asked(repo: Path) -> None:
     refused = shell(repo, "$GLM fix Add. --json 2>/dev/full")
     assert (refused.code, refused.result["subtype"]) == (41, "error_auth")
     assert shell(repo, "$GLM fix --nope 2>/dev/full").code == 2
@@ -63,7 +66,7 @@ def test_a_stderr_that_nobody_reads_changes_no_exit_code(repo: Path, closed: int
     assert code(repo, "fix", "--nope", stderr=closed) == 2
 
 
-@pytest.mark.parametrize("form", ["text", "json", "stream-json"])
+@pytest.mark.parametrize("form", first_fast("json", "text", "stream-json"))
 def test_a_full_stdout_is_one_line_and_1(repo: Path, form: str, home: Path) -> None:
     with Server([DONE], strict=True) as server:
         words = f"What? -q --output-format {form} {' '.join(to(server.url))}"

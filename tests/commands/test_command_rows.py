@@ -74,11 +74,16 @@ def test_a_bad_row_is_52_with_file_line_and_key(glm: Run, home: Path, text: str,
     assert (ran.code, ran.out, ran.err.count("\n"), "secret1" in ran.err) == (52, "", 1, False)
 
 
-def test_a_base_url_of_the_environment_is_52_and_not_shown(glm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GLM_AGENT_BASE_URL", "http://me:secret1@lab/v1")
-    ran = glm("ask", "What?", "--provider", "custom")
-    assert ran.code == 52 and "secret1" not in ran.err
-    assert ran.err.startswith("glm-agent: environment variable GLM_AGENT_BASE_URL: expected a URL like")
+@pytest.mark.parametrize("variable", ["GLM_AGENT_BASE_URL", "ZAI_BASE_URL"])
+@pytest.mark.parametrize("command", [("ask", "What?"), ("config",)])
+def test_a_base_url_of_the_environment_is_52_and_not_shown(
+    command: tuple[str, ...], variable: str, glm: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZAI_API_KEY", "sk-0123456789abcdef")
+    monkeypatch.setenv(variable, "http://me:secret1@lab/v1")
+    ran = glm(*command)
+    assert ran.code == 52 and "secret1" not in ran.out + ran.err
+    assert ran.err.startswith(f"glm-agent: environment variable {variable}: expected a URL like")
 
 
 @pytest.mark.parametrize("table", ["[providers.lab]", "[models.a]", "[providers.zai]", "[provider.zai]"])

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import FIX, RIGHT, STALL, Ran, finish, processes_with, run, start, to, wait_for
+from running import FIX, RIGHT, STALL, Ran, finish, first_fast, processes_with, run, start, to, wait_for
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -32,7 +32,7 @@ def in_order(ran: Ran, seconds: float, number: int) -> None:
     assert seconds < 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", first_fast(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 def test_a_stream_that_stalls(repo: Path, tmp_path: Path, number: int) -> None:
     with Server([FIX, STALL], strict=True) as server:
         process = start(repo, "fix", "Add.", "--json", "--patch", str(tmp_path / "p"), *to(server.url))
@@ -42,7 +42,7 @@ def test_a_stream_that_stalls(repo: Path, tmp_path: Path, number: int) -> None:
     assert RIGHT in (tmp_path / "p").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", first_fast(signal.SIGTERM, signal.SIGINT))
 def test_a_command_of_the_model_with_children(repo: Path, number: int) -> None:
     mark = f"mark-{os.urandom(6).hex()}"
     nap = f"{sys.executable} -c 'import time; time.sleep(30)' {mark}"
@@ -86,7 +86,7 @@ def stubborn(process_mark: str) -> Json:
     }
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.02, 0.05, 0.15])
+@pytest.mark.parametrize("pause", first_fast(0.02, 0.0, 0.05, 0.15))
 def test_a_second_signal_hurries_and_loses_nothing(repo: Path, pause: float) -> None:
     mark = f"mark-{os.urandom(6).hex()}"
     with Server([FIX, stubborn(mark)], strict=True) as server:

@@ -9,13 +9,28 @@ import pytest
 from running import Run, to
 
 from glm_agent.replay import Server
+from glm_agent.replay.script import Recording, read_recording
 from glm_agent.types import Json
 
 STREAMS = Path(__file__).parents[1] / "streams"
-MENDED = ("80", "81", "82", "83", "93")  # markup that a host's parser let through
+MENDED = ("81", "82", "93")  # markup that a host's parser let through
 FINAL = {"96": 1, "97": 55}  # asking again cannot help
-LATER = ("94",)  # a wait of its own length, which the client's tests know
 GOOD: Json = {"content": "All good."}
+ERRORS = {  # status, exit code, what is said; asked with so little time that no wait fits into it
+    "12": (401, 41, "check the key"),
+    "70": (429, 75, "try again after the reset at 2026-08-25 07:41:44 (its time zone is not given)"),
+    "71": (429, 55, "High concurrency usage of this API"),
+    "72": (429, 55, "The service may be temporarily overloaded"),
+    "73": (400, 1, "The messages parameter is illegal"),
+    "74": (400, 1, "messages 参数非法"),
+    "75": (400, 1, "This model always engages in thinking"),
+    "76": (400, 55, "split the task"),
+    "77": (429, 41, "recharge the account"),
+    "78": (404, 2, "check -m and --base-url"),
+    "94": (200, 55, "The service may be temporarily overloaded"),
+    "99": (200, 1, "messages 参数非法"),
+}
+PASSING = {"13": 502, "34": 500}  # status
 
 
 def expected(name: str) -> Json:
@@ -28,8 +43,14 @@ def is_whole(said: Json) -> bool:
     return said["finish"] in ("stop", "tool_calls") and not said["errors"] and not spliced and not empty
 
 
-NAMES = [path.name for path in sorted(STREAMS.glob("*.sse")) if path.name[:2] not in (*MENDED, *LATER)]
-WHOLE = [name for name in NAMES if is_whole(expected(name))]
+FILES = [path.name for path in sorted(STREAMS.iterdir()) if path.suffix in (".sse", ".json", ".html")]
+NAMES = [name for name in FILES if name[:2] not in (*MENDED, *ERRORS, *PASSING)]
+WHOLE = [name for name in NAMES if is_whole(expected(name)) and name[:2] != "80"]
+
+
+def played(number: str, status: int = 200) -> Recording:
+    (path,) = (STREAMS / name for name in FILES if name.startswith(number))
+    return read_recording(path, status)
 
 
 def shown(event: Json) -> tuple[str, str, list[tuple[str, Json]]]:
@@ -43,7 +64,7 @@ def shown(event: Json) -> tuple[str, str, list[tuple[str, Json]]]:
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_whole_stream_is_shown_as_it_was(name: str, glm: Run) -> None:
     said = expected(name)
-    with Server([(STREAMS / name).read_bytes(), GOOD]) as server:
+    with Server([STREAMS / name, GOOD]) as server:
         ran = glm("ask", "What?", *to(server.url), "--json")
     first = next(event for event in ran.events if event["type"] == "assistant")
     calls: list[tuple[str, Json]] = [(call["name"], call["args"] or {}) for call in said["calls"]]
@@ -54,7 +75,7 @@ def test_a_whole_stream_is_shown_as_it_was(name: str, glm: Run) -> None:
 @pytest.mark.slow  # each waits before it asks again
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WHOLE])
 def test_a_stream_that_is_not_whole_is_asked_again_or_ends_the_run(name: str, glm: Run) -> None:
-    with Server([(STREAMS / name).read_bytes(), GOOD]) as server:
+    with Server([STREAMS / name, GOOD]) as server:
         ran = glm("ask", "What?", *to(server.url), "--json")
     code = FINAL.get(name[:2], 0)
     assert (ran.code, len(server.requests)) == (code, 1 if code else 2)
@@ -62,14 +83,41 @@ def test_a_stream_that_is_not_whole_is_asked_again_or_ends_the_run(name: str, gl
     assert [event["type"] for event in ran.events].count("assistant") == (0 if code else 1)
 
 
-def test_markup_in_the_text_becomes_what_was_meant(glm: Run) -> None:
-    file = STREAMS / "81-c-tool-xml-in-content.sse"
-    with Server([file.read_bytes(), GOOD]) as server:
+@pytest.mark.slow
+@pytest.mark.parametrize("number", PASSING)
+def test_an_error_that_may_pass_is_asked_again(number: str, glm: Run) -> None:
+    with Server([played(number, PASSING[number]), GOOD]) as server:
+        assert glm("ask", "What?", *to(server.url)).out == "All good.\n"
+
+
+@pytest.mark.parametrize("number", ERRORS)
+def test_an_error_ends_the_run_with_what_it_said(number: str, glm: Run) -> None:
+    status, code, says = ERRORS[number]
+    with Server([played(number, status)]) as server:
+        ran = glm("ask", "What?", *to(server.url), "--max-wall-time", "1", "--json")
+    assert (ran.code, len(server.requests), ran.result["result"]) == (code, 1, "")
+    assert says in ran.result["errors"][0]
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments"),
+    [("81", {"filePath": "/tmp/a.py", "limit": 20}), ("82", {"filePath": "/home/u/x"})],
+)
+def test_markup_in_the_text_or_the_name_becomes_what_was_meant(
+    number: str, arguments: Json, glm: Run
+) -> None:
+    with Server([played(number), GOOD]) as server:
         ran = glm("ask", "What?", *to(server.url), "--json")
     first = next(event for event in ran.events if event["type"] == "assistant")
-    assert shown(first)[2] == [("read", {"filePath": "/tmp/a.py", "limit": 20})]
+    assert shown(first)[2] == [("read", arguments)]
+
+
+def test_a_whole_call_in_the_reasoning_is_made_where_there_is_such_a_tool(glm: Run, repo: Path) -> None:
+    with Server([played("80"), GOOD], strict=True) as server:
+        assert glm("fix", "Plan.", "-y", *to(server.url)).code == 0
+    assert (repo / "a.md").read_text() == "Plan\n"
 
 
 def test_a_thought_that_leaked_is_no_part_of_the_answer(glm: Run) -> None:
-    with Server([(STREAMS / "93-c-think-close-leak.sse").read_bytes()]) as server:
+    with Server([played("93")]) as server:
         assert glm("ask", "What?", *to(server.url)).out == "The answer is 4.\n"

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -110,6 +111,7 @@ def _be(order: Json) -> None:
     code = 120
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         os.chdir(order["folder"])
         os.environ.clear()
         os.environ.update(order["env"])

@@ -16,7 +16,7 @@ import pytest
 from hostile import Host, Play
 from nursery import Child, Kill, Nursery
 from running import FILES, Ran, environment, make_repository, to, wait_for
-from scenarios import GOOD, KEY, LIGHT, Scenario, heavy, status
+from scenarios import FAST, GOOD, KEY, LIGHT, Scenario, heavy, status
 
 SUBTYPES = {
     0: "success",
@@ -95,7 +95,7 @@ def finishes(play: Play) -> bool:
 
 @pytest.mark.parametrize(
     "scenario",
-    [pytest.param(case, marks=pytest.mark.slow if case.slow else (), id=case.name) for case in LIGHT],
+    [pytest.param(row, marks=() if row.name in FAST else pytest.mark.slow, id=row.name) for row in LIGHT],
 )
 def test_a_fault_ends_as_it_must(scenario: Scenario, start: Start) -> None:
     play(scenario, start)
