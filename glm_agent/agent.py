@@ -68,16 +68,17 @@ class Agent:
         results = [ToolResult(call.id, "error: interrupted", ok=False) for call in calls]
         running: list[threading.Event] = []  # set when done: an interrupted join cannot be repeated
 
-        def work(place: int, allowed: bool, done: threading.Event) -> None:
-            results[place] = self._run_one(calls[place], allowed)
+        def work(place: int, number: int, done: threading.Event) -> None:
+            results[place] = self._run_one(calls[place], number)
             done.set()
 
         try:
-            for place in range(len(calls)):
+            for place, call in enumerate(calls):
                 self.calls += 1
-                allowed, done = self.calls <= self.max_tool_calls, threading.Event()
-                running.append(done)
-                threading.Thread(target=work, args=(place, allowed, done), daemon=True).start()
+                running.append(done := threading.Event())
+                thread = threading.Thread(target=work, args=(place, self.calls, done), daemon=True)
+                is_raw = call.name in self.tools and self.tools[call.name].takes_raw
+                (thread.run if is_raw else thread.start)()  # a regex without end hears signals only here
             for done in running:
                 while not done.wait(0.05):  # without end it could sleep through a signal just before it
                     pass
@@ -89,10 +90,10 @@ class Agent:
             raise
         return results
 
-    def _run_one(self, call: ToolCall, allowed: bool) -> ToolResult:
+    def _run_one(self, call: ToolCall, number: int) -> ToolResult:
         """Never raises: every call gets exactly one answer, so the history stays valid."""
         try:
-            if not allowed:
+            if number > self.max_tool_calls:
                 raise ToolError("not run: the cap on tool calls is reached")
             if (tool := self.tools.get(call.name)) is None:
                 raise ToolError(
@@ -101,13 +102,12 @@ class Agent:
             return ToolResult(call.id, *tool.run(decode(tool, call.arguments), self.cancel))
         except ToolError as error:
             return ToolResult(call.id, f"error: {error}", ok=False, details=dict(error.details))
-        except BaseException as error:  # noqa: BLE001 - a tool's own bug, or exit, must not lose the session
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool's own bug must not lose the session
             return ToolResult(call.id, f"error: {call.name} crashed: {error!r}", ok=False)
 
     def _landing_note(self) -> str:
         """Once, near a cap: a note to the model in the tool result it reads next."""
-        turns, calls = self.turns / self.max_turns, self.calls / self.max_tool_calls
-        if self.told_to_land or max(turns, calls) < _LAND:
+        if self.told_to_land or max(self.turns / self.max_turns, self.calls / self.max_tool_calls) < _LAND:
             return ""
         self.told_to_land = True
         left = max(0, min(self.max_turns - self.turns, self.max_tool_calls - self.calls))

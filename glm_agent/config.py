@@ -310,7 +310,14 @@ def _parse(file: Path, text: str, name: str, value: object) -> object:
     try:
         return OPTIONS[name].parse(value)
     except ValueError as error:
-        raise ConfigError(f"{files.place(file, text, name)}: {name} = {value!r}: {error}") from error
+        raise ConfigError(f"{files.place(file, text, name)}: {name} = {_shown(value)}: {error}") from error
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # a whole number that has more digits than Python prints
+        return "…"
 
 
 def _env_file(file: Path, *, wanted: bool) -> dict[str, str]:

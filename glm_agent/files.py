@@ -54,6 +54,8 @@ def parse(file: Path, text: str) -> Json:
         found = re.search(r"at line (\d+)", str(error))
         line = found[1] if found else text.count("\n") + 1
         raise ConfigError(f"{file}:{line}: not valid TOML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file}: not valid TOML: a number has too many digits") from error
 
 
 def place(file: Path, text: str, name: str) -> str:

@@ -5,7 +5,6 @@ What the columns mean stands at the heads of `providers.toml` and `models.toml`.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ _NOT_IN_URLS = re.compile(r"[?#@]")
 _PROVIDER, _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"), re.compile(r"[!-~]{1,200}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER, _HEADER_VALUE = re.compile(r"[A-Za-z0-9-]+"), re.compile(r"[ -~]+")
+_DEAREST = 1e9  # dollars for a million tokens
 _OWN_WORD = "config.toml"  # the date of a price that the user gave
 _SECRETS = ("authorization", "x-api-key", "api-key", "cookie")
 
@@ -179,7 +179,7 @@ def _price(value: object) -> Price:
     found = [
         float(part)
         for part in sequence(value)
-        if isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) and part >= 0
+        if isinstance(part, int | float) and not isinstance(part, bool) and 0 <= part <= _DEAREST
     ]
     if len(found) == len(sequence(value)) == 3:
         return Price(found[0], found[1], found[2], _OWN_WORD)

@@ -116,7 +116,7 @@ def number(least: float, most: float) -> Parse:
     def parse(value: object) -> float:
         try:
             found = float(value) if isinstance(value, str | int | float) else least - 1
-        except ValueError:
+        except (ValueError, OverflowError):
             found = least - 1
         if least <= found <= most:
             return found

@@ -60,6 +60,8 @@ def load(text: str) -> Json:
         _check(schema, name)
     except RecursionError as error:
         raise UsageError(f"{name}: nested too deep, or refers to itself without end") from error
+    except OverflowError as error:  # of a regex that repeats something more often than can be counted
+        raise UsageError(f"{name}: not a JSON Schema: {error}") from error
     return schema
 
 
@@ -167,7 +169,9 @@ def _parse(text: str) -> object:
     if len(text) > _ANSWER_CHARACTERS:
         raise ValueError(f"longer than {_ANSWER_CHARACTERS} characters")
     try:
-        value = probe = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_integer)
+        value = probe = json.loads(
+            text, parse_constant=_number, parse_float=_number, parse_int=_integer, object_pairs_hook=_once
+        )
         for _ in range(_SPARE_DEPTH):
             probe = [probe]
         json.dumps(probe, ensure_ascii=False).encode()
@@ -176,6 +180,14 @@ def _parse(text: str) -> object:
     except UnicodeEncodeError as error:
         raise ValueError("holds half a surrogate pair; send the character whole") from error
     return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Json:
+    """JSON readers differ in which of two values of one name they take."""
+    found = dict(pairs)
+    if any(found[name] != value for name, value in pairs):
+        raise ValueError("one name has two different values")
+    return found
 
 
 def _number(text: str) -> float:
@@ -264,6 +276,8 @@ def _errors(validator: Validator, value: object) -> list[str]:
         found = [_said(error) for error in islice(errors, _SHOWN + 1)]
     except RecursionError:
         return ["$: nested deeper than can be checked"]
+    except OverflowError:
+        return ["$: a number is larger than can be checked"]
     except Unresolvable as error:
         return [f"$: the schema's reference {_plain(error.ref)} cannot be followed"]
     return found if len(found) <= _SHOWN else [*found[:_SHOWN], "and more"]

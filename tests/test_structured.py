@@ -391,3 +391,15 @@ def test_json_mode_takes_the_tools_out_and_describes_the_object() -> None:
         '"required": ["value"]}',
     )
     assert "tools" in options
+
+
+@pytest.mark.parametrize("text", [f'{{"x": 1{"0" * 400}}}', '{"x": 1, "x": 2}', '{"x": 1, "x": [2, {}]}'])
+def test_an_answer_that_cannot_be_checked_or_says_two_things_is_refused(text: str) -> None:
+    schema: Json = {"type": "object", "properties": {"x": {"multipleOf": 0.01}}}
+    for give in (Answer(schema).demand, lambda raw: call(Answer(schema), raw).content):
+        assert "does not fit" in str(give(text)) or "no JSON value" in str(give(text))
+
+
+def test_a_regex_that_counts_too_far_is_no_schema() -> None:
+    with pytest.raises(UsageError, match="not a JSON Schema: the repetition number"):
+        structured.load('{"pattern": "a{99999999999999}"}')

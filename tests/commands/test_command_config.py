@@ -82,6 +82,23 @@ def test_a_bad_file_is_one_line_and_52(glm: Run, home: Path) -> None:
     assert ran.err == f"glm-agent: {file}:1: quiet = 1: expected true or false\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"temperature = 1{'0' * 400}", "expected a number from 0 to 2"),
+        (f"max_turns = {'9' * 5000}", "not valid TOML: a number has too many digits"),
+        (f"max_turns = 0x{'f' * 5000}", "max_turns = …: expected a whole number, 1 or more"),
+        (f"max_wall_time = 0x{'f' * 5000}", "max_wall_time = …: "),
+        (f"[models.a.price]\nzai = [1{'0' * 400}, 1, 1]", "expected three prices"),
+    ],
+)
+def test_a_number_beyond_all_measure_is_one_line_and_52(glm: Run, home: Path, text: str, says: str) -> None:
+    user_file(home, text)
+    ran = glm("config")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (52, "", 1)
+    assert says in ran.err
+
+
 # Base URLs and keys
 
 

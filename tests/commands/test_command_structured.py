@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from running import CHECK, FIX, Run, to
+from running import CHECK, FIX, Run, run, to
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -72,3 +72,12 @@ def test_a_schema_that_is_none_is_refused_before_anything_is_sent(glm: Run, tmp_
         ran = glm("ask", "Where?", *to("http://127.0.0.1:9/v1"), "--json-schema", given, "--json")
         assert (ran.code, ran.result["subtype"]) == (2, "error_usage")
         assert ran.result["errors"][0].startswith("--json-schema")
+
+
+def test_a_regex_without_end_is_ended_by_the_clock(repo: Path) -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}
+    words = ("--json-schema", json.dumps(schema), "--max-wall-time", "1", "--json")
+    with Server([answer(x=f"{'a' * 60}!")]) as server:
+        ran = run(repo, "ask", "Why?", *to(server.url), *words, env={"GLM_AGENT_API_KEY": "k"})
+    assert (ran.code, ran.result["subtype"]) == (55, "error_max_budget")
+    assert ran.result["duration_ms"] < 3000
