@@ -102,8 +102,7 @@ def _choice(chunk: Json) -> Json:
     """The one answer that was asked for: a host that gives several says so by an index above 0."""
     for item in sequence(chunk.get("choices")):
         choice = mapping(item)
-        index = choice.get("index")
-        if not isinstance(index, int) or index <= 0:
+        if (_index(choice.get("index")) or 0) <= 0:
             return choice
     return {}
 
@@ -132,21 +131,23 @@ def _begins_anew(draft: _Draft, chunk: Json) -> bool:
 
     Ids alone say little: hosts leave them out, change them once, or give each chunk its own. So the id must
     be another one where ids held until now, or be seconds younger; the chunk must have a role, as a first one
-    has, and say something or at least end nothing; and something must have been said before it.
+    has, unless both are so; it must say something or at least end nothing; and something must have been said
+    before it. Of a chunk that says nothing, only the usage until then, it is the next one that shows this.
     """
     name = chunk.get("id")
     if not name or name == draft.id:
         draft.held = draft.held or bool(name)
         return False
-    created = chunk.get("created")
-    changed = draft.id is not None and (draft.held or _is_younger(created, draft.created))
-    draft.id, draft.created, draft.held = name, created, False
-    if not changed:
-        return False
-    choice = _choice(chunk)
+    choice, created = _choice(chunk), chunk.get("created")
     delta = mapping(choice.get("delta"))
     says = any(delta.get(name) for name in ("content", "reasoning_content", "reasoning", "tool_calls"))
-    starts = bool(delta.get("role")) and (says or not (_finish(choice) or chunk.get("usage")))
+    if draft.id is not None and chunk.get("usage") and not (says or _finish(choice)):
+        return False
+    is_younger = _is_younger(created, draft.created)
+    changed = draft.id is not None and (draft.held or is_younger)
+    has_role = bool(delta.get("role")) or (draft.held and is_younger and says)
+    draft.id, draft.created, draft.held = name, created, False
+    starts = changed and has_role and (says or not (_finish(choice) or chunk.get("usage")))
     return starts and bool("".join(draft.text).strip() or draft.thought or draft.slots)
 
 

@@ -77,7 +77,8 @@ def refused_parameter(code: str, message: str, sent: Json) -> Refusal | None:
         return None
     if found := _about_limit(said, sent):
         return found
-    if "passed back" in said or not any(word in said for word in _WORDS):
+    refuses = code == _PARAMETER or any(word in said for word in _WORDS)
+    if "passed back" in said or not refuses:
         return None  # the first is a host that misses reasoning
     if part := _IN_A_MESSAGE.search(said):
         return Refusal(f"messages.{part[1]}")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .errors import AgentError
-from .shape import mapping, string
+from .shape import mapping, sequence, string
+from .types import Json
 from .verdicts import BACKOFF, PRODUCT, Row, is_known, verdict
 
 _LONGEST = 300  # characters of a provider's message
@@ -19,6 +20,9 @@ _LONGEST_CODE = 64
 _MOST = 4096  # characters of it that are looked at
 _DAY = 86_400.0  # seconds
 _DEEPEST = 3  # errors wrapped in errors
+_SAYING = (  # fields that say what is wrong
+    *("message", "msg", "detail", "error_description", "error_msg", "error", "errors", "Message", "title"),
+)
 _CODING = {"zai": "zai-coding", "bigmodel": "bigmodel-coding"}  # one host's two products, by provider row
 _GENERAL = {coding: general for general, coding in _CODING.items()}
 
@@ -167,20 +171,38 @@ def _read(body: object, depth: int = 0) -> tuple[str, str]:
     """Message and code of an error in any of the shapes that hosts and what stands before them use."""
     if isinstance(body, str):
         return _read_text(body, depth)
-    outer = mapping(body)
-    error = mapping(outer.get("error")) or outer
+    error = _innermost(body)
     raw = mapping(error.get("metadata")).get("raw")  # a reseller's: what the host behind it said
     if depth < _DEEPEST and isinstance(raw, str) and raw.lstrip().startswith("{"):
         return _read(raw, depth + 1)
-    said = (error.get(name) for name in ("message", "msg", "detail", "error"))
-    message = next((text for text in map(string, said) if text), "")
-    text, inside = _read_text(message, depth)
+    text, inside = _read_text(_words(error), depth)
     code = error.get("code")
     own = str(code)[:_LONGEST_CODE] if isinstance(code, int | str) and not isinstance(code, bool) else ""
     kind = string(error.get("type"))
     if inside and not is_known(own):
         own = inside
     return text, own or (kind if is_known(kind) else "")
+
+
+def _innermost(body: object) -> Json:
+    """The error itself: some hosts wrap it more than once, or give a list of them."""
+    error = mapping(body) or mapping(next(iter(sequence(body)), None))
+    for _ in range(_DEEPEST):
+        listed = next(iter(sequence(error.get("errors"))), None)
+        error = mapping(error.get("error")) or mapping(listed) or error
+    return error
+
+
+def _words(said: object, depth: int = 0) -> str:
+    """What an error says, also where that is an object, or a list of what is wrong in which place."""
+    if isinstance(said, str) or depth > _DEEPEST:
+        return string(said)
+    if parts := sequence(said):
+        return "; ".join(filter(None, (_words(part, depth + 1) for part in parts[:_DEEPEST])))
+    fields = mapping(said)
+    text = next(filter(None, (_words(fields.get(name), depth + 1) for name in _SAYING)), "")
+    place = ".".join(str(step) for step in sequence(fields.get("loc")))
+    return f"{place}: {text}" if place and text else text
 
 
 def _read_text(text: str, depth: int) -> tuple[str, str]:

@@ -144,7 +144,9 @@ class _Event:
         return Fault("bad_frame", f"a frame is not a JSON object: {text}")
 
     def _classify(self, chunk: Json) -> Iterator[Item]:
-        error = chunk.get("error")
+        error = chunk.get("error") or _error_of_choice(chunk)
+        if error is True:
+            error = chunk
         if not error and (self.name == b"error" or ("choices" not in chunk and _is_refusal(chunk))):
             error = chunk
         if not error or chunk.get("choices"):
@@ -262,8 +264,16 @@ def _bare(line: bytes) -> Iterator[Item]:
         yield Fault("bad_frame", "a frame has lost its beginning")
 
 
+def _error_of_choice(chunk: Json) -> object:
+    return next(
+        (error for item in sequence(chunk.get("choices")) if (error := mapping(item).get("error"))), None
+    )
+
+
 def _is_refusal(chunk: Json) -> bool:
     """Whether a frame without choices is an error without the wrapping: a code and a reason."""
+    if chunk.get("errors") or (chunk.get("detail") and len(chunk) == 1):
+        return True
     if not (chunk.get("message") or chunk.get("msg")):
         return False
     code = chunk.get("code")

@@ -119,7 +119,7 @@ _TOOLS_REFUSED = re.compile(
     r"|(?<![\w-])(?:tool|function)s?(?:[ _-](?:use|call\w*|parameters?))?['\"`]?"
     r" (?:is|are) not (?:supported|enabled|available|implemented)"
     r"|un(?:known|supported|expected|recogni[sz]ed)[ \w]{0,20} (?:argument|parameter|field)[^.]{0,30}"
-    r"['\"`: ]tools['\"`]?(?:[\s.,]|$)|'tools'\), .{0,10}extra inputs"
+    r"['\"`: ]tools['\"`]?(?:[\s.,]|$)|(?:'tools'\), .{0,10}|\bbody\.tools: )extra inputs"
     r"|不支持.{0,8}(?:工具|函数|tools|function)",
     re.IGNORECASE,
 )
@@ -135,6 +135,7 @@ _BY_TEXT: tuple[tuple[str, set[int | None], Row], ...] = (
     (
         r"maximum context length|exceeds? (the )?(available |model'?s )?(max(imum)? )?context"
         r"|context (length|size|window) (is |was )?exceeded|prompt (exceeds max|is too long)"
+        r"|longer than the model'?s (maximum )?context|input length .{0,20}exceeds the maximum"
         r"|超(过|出)[^。]{0,16}(上下文|最大长度)|(输入|上下文|prompt)[^。]{0,8}(过长|超长)",
         _ANY,
         _COMPACT,

@@ -183,6 +183,12 @@ SPLICES: dict[str, list[Json]] = {
     "younger": [of("a", 5), of("b", 75)],
     "after a finish": [of("a"), of("a", finish="stop"), of("b")],
     "twice": [of("a"), of("a"), of("b"), of("b"), of("c")],
+    "held and younger without a role": [of("a", 5), of("a", 5), of("b", 75, **NO_ROLE)],
+    "usage in every chunk": [
+        {**of("a", 5), "usage": {"prompt_tokens": 1}},
+        {**of("b", 75, content=""), "usage": {"prompt_tokens": 1}},
+        {**of("b", 75), "usage": {"prompt_tokens": 1}},
+    ],
 }
 NO_SPLICES: dict[str, list[Json]] = {
     "one id": [of("a", 1), of("a", 99), of("a", 200)],
@@ -209,6 +215,20 @@ def test_what_was_said_before_a_splice_is_no_part_of_the_message() -> None:
     first = [of("a", tool_calls=[fragment(0, "1", name="add", arguments="{")]), of("a", reasoning="x")]
     second = [of("b", content="new"), of("b", tool_calls=[fragment(0, "2", name="mul", arguments="{}")])]
     assert said(*first, *second) == Assistant("newx", calls=[ToolCall("2", "mul", "{}")])
+
+
+def test_a_call_of_an_answer_that_was_given_up_is_not_made() -> None:
+    first = [of("a", 5), of("a", 5, **NO_ROLE, content=None, tool_calls=[fragment(0, "1", name="add")])]
+    second = of("b", 75, **NO_ROLE, content=None, tool_calls=[fragment(0, "2", name="mul", arguments="{}")])
+    assert said(*first, second) == Assistant(calls=[ToolCall("2", "mul", "{}")])
+
+
+def test_another_answer_is_told_by_its_index_however_that_is_written() -> None:
+    indexes: list[object] = ["0", "1", 1.0, 0]
+    frames: list[Json] = [
+        {"choices": [{"index": index, "delta": {"content": f"{index} "}}]} for index in indexes
+    ]
+    assert said(*frames).text == "0 0 "
 
 
 @pytest.mark.parametrize("name", NO_SPLICES)

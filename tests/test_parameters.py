@@ -64,6 +64,7 @@ REFUSED: list[tuple[str, str, Json, Refusal]] = [
     ("400", PYDANTIC % "chat_template_kwargs", TEMPLATE, Refusal("chat_template_kwargs")),
     ("400", PYDANTIC % "reasoning", OPENROUTER, Refusal("reasoning")),
     ("400", PYDANTIC % "enable_thinking", TEMPLATE, Refusal("enable_thinking")),
+    ("1210", "bad stream_options", EVERYTHING, Refusal("stream_options")),
     ("", "body.stream_options: extra fields not permitted", EVERYTHING, Refusal("stream_options")),
     ("", "include_usage: unexpected field", EVERYTHING, Refusal("stream_options")),
     ("", "tool_choice is not supported by this server", EVERYTHING, Refusal("tool_choice")),

@@ -177,6 +177,17 @@ BROKEN: dict[str, tuple[bytes, list[Item]]] = {
         b'data: {"error":{"code":"1305","message":"busy"}}\n\n',
         [Fault("error", "busy", EXPIRED)],
     ),
+    "an error that is no more than said to be one": (
+        b'data: {"error":true,"message":"busy"}',
+        [Fault("error", "busy", {"error": True, "message": "busy"})],
+    ),
+    "an error of a choice": (
+        b'data: {"choices":[{"finish_reason":"stop","error":{"message":"busy"}}]}',
+        [
+            {"choices": [{"finish_reason": "stop", "error": {"message": "busy"}}]},
+            Fault("error", "busy", {"message": "busy"}),
+        ],
+    ),
     "an error of text": (b'data: {"error":"busy"}', [Fault("error", "busy", {"message": "busy"})]),
     "an error event": (
         b'event: error\ndata: {"code":"1305","message":"busy"}\n\n' + B_LINE,
