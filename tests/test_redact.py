@@ -37,3 +37,9 @@ def test_no_key_survives(key: str, before: str, after: str) -> None:
     if key not in "[key]" * 2 and key not in before + "[key]" + after:
         assert key not in redact(text)
     assert json.dumps(key)[1:-1] not in redact(json.dumps(f"\n{key}\n"))
+
+
+def test_a_key_that_was_cut_is_one_all_the_same() -> None:
+    redact = Redactor(["key.0123456789abcdef"])
+    assert redact("bad key.01234567") == "bad [key]"
+    assert redact("key.0123456789abcde-key.0123456789abcdefg key.012") == "[key]-[key]g key.012"
