@@ -16,6 +16,7 @@ STREAMS = Path(__file__).parents[1] / "streams"
 MENDED = ("81", "82", "93")  # markup that a host's parser let through
 FINAL = {"96": 1, "97": 55}  # asking again cannot help
 GOOD: Json = {"content": "All good."}
+WRITTEN = "80-c-tool-xml-in-reasoning.sse"
 ERRORS = {  # status, exit code, what is said; asked with so little time that no wait fits into it
     "12": (401, 41, "check the key"),
     "70": (429, 75, "try again after the reset at 2026-08-25 07:41:44 (its time zone is not given)"),
@@ -73,7 +74,7 @@ def test_a_whole_stream_is_shown_as_it_was(name: str, glm: Run) -> None:
 
 
 @pytest.mark.slow  # each waits before it asks again
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in WHOLE])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*WHOLE, WRITTEN)])
 def test_a_stream_that_is_not_whole_is_asked_again_or_ends_the_run(name: str, glm: Run) -> None:
     with Server([STREAMS / name, GOOD]) as server:
         ran = glm("ask", "What?", *to(server.url), "--json")
@@ -121,3 +122,12 @@ def test_a_whole_call_in_the_reasoning_is_made_where_there_is_such_a_tool(glm: R
 def test_a_thought_that_leaked_is_no_part_of_the_answer(glm: Run) -> None:
     with Server([played("93")]) as server:
         assert glm("ask", "What?", *to(server.url)).out == "The answer is 4.\n"
+
+
+def test_a_call_that_was_written_as_a_thought_is_made_if_it_is_whole_and_known(glm: Run) -> None:
+    with Server([STREAMS / WRITTEN, GOOD]) as server:
+        ran = glm("ask", "What?", *to(server.url), "--json")
+    blocks = next(event["message"]["content"] for event in ran.events if event["type"] == "assistant")
+    command = "cat > a.md << 'EOF'\nPlan\nEOF"
+    calls = [(block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]
+    assert (ran.code, calls) == (0, [("bash", {"command": command})])

@@ -109,6 +109,8 @@ def test_a_bug_is_found_fixed_and_verified(
         "cache_read_input_tokens": 512,
         "output_tokens": 44,
         "reasoning_tokens": 7,
+        "estimated": False,
+        "cache_hit_share": 0.502,
     }
 
 
