@@ -21,6 +21,7 @@ _HUNKS = 20_000
 _NEXT_STEP = "send a unified diff: --- a/path, +++ b/path, @@ -line,count +line,count @@, then the lines"
 _OPERATION = re.compile(r"\*\*\* (?:\w+ File|Move to)\b")
 _BELOW = re.compile(r"index |```|\*\*\* |</|From |Index: |--? ?$|EOF$")  # below an empty file's header
+_EXTENDED = re.compile(r"(?:(?:new|deleted) file|old|new) mode \d{6}\s*$|(rename|copy) from \S")
 _DEPTH = 8  # anchors above one hunk
 _MODES = {"100644": 0o644, "100755": 0o755}
 
@@ -189,6 +190,10 @@ class _Reader:
 
     def _extended(self, line: str) -> bool:
         """Takes the lines that stand between the first line of a file's header and its hunks."""
+        if self._begins_header(line):
+            if not self.files or self.files[-1].bodies:
+                self.files.append(FilePatch())
+            self.files[-1].open = True
         if not self.files or not self.files[-1].open:
             return False
         file = self.files[-1]
@@ -210,6 +215,14 @@ class _Reader:
                 return False
         self.at += 1
         return True
+
+    def _begins_header(self, line: str) -> bool:
+        """Whether it belongs to a header of which the first line was left out, or came earlier."""
+        match = _EXTENDED.match(line)
+        if not match or (self.files and self.files[-1].open and not self.files[-1].bodies):
+            return False
+        following = self.lines[self.at + 1] if self.at + 1 < len(self.lines) else ""
+        return not match[1] or following.startswith(f"{match[1]} to ")
 
     def _mode(self, file: FilePatch, line: str) -> None:
         mode = line.rpartition(" ")[2]

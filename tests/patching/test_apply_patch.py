@@ -307,6 +307,23 @@ def test_a_header_without_a_hunk_is_not_passed_over() -> None:
         apply_patch(HEAD + "@@ -1 +1 @@\n-a\n+b\n--- a/g\n+++ b/g\n", {"f": "a\n", "g": "a\n"})
 
 
+@pytest.mark.parametrize("lines", ["new file mode 100755\n", "old mode 100644\nnew mode 100755\n"])
+def test_a_mode_without_a_file_is_not_passed_over(lines: str) -> None:
+    with pytest.raises(PatchRefused, match="no file name"):
+        apply_patch(HEAD + "@@ -1 +1 @@\n-a\n+b\n" + lines, {"f": "a\n"})
+
+
+def test_a_header_may_lack_its_first_line() -> None:
+    head, body = "new file mode 100755\n", "@@ -0,0 +1 @@\n+a\n"
+    for patch in (
+        f"{head}--- /dev/null\n+++ b/g\n{body}",
+        f"--- /dev/null\n+++ b/g\n{head}{body}",
+        f"diff --git a/g b/g\n{head}--- /dev/null\n+++ b/g\n{body}",
+    ):
+        assert plan(patch, {}) == [FileChange("g", "create", "a\n", None, 0o755, 1)]
+    assert apply_patch("rename from f\nrename to g\n", {"f": "a\n"}) == {"f": None, "g": "a\n"}
+
+
 @pytest.mark.parametrize(
     ("stamp", "after"),
     [
