@@ -273,6 +273,8 @@ class Workspace:
 
 def text_change(file: TextFile, new_text: str) -> Change:
     """`file` with `new_text`, its encoding and mode kept; ToolError where the encoding lacks a character."""
+    if file.encoding.endswith("-bom") and not file.text.startswith("\ufeff"):
+        new_text = new_text.removeprefix("\ufeff")  # the file has its mark, and needs no other
     try:
         content = encode(new_text, file.encoding)
     except UnicodeEncodeError as error:

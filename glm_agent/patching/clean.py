@@ -9,6 +9,7 @@ _HEADS = ("--- ", "+++ ", "@@", "diff --git ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
 _COLOURED_HEAD = re.compile(r"^(?:\x1b\[[0-9;]*[mK])+(?:@@|--- |\+\+\+ |diff --git )", re.MULTILINE)
 _INDENTED_HEAD = re.compile(r"([ \t]+)(?:--- |\+\+\+ |diff --git )")
+_END_OF_PATCH = re.compile(r"\n[ \t]+\*\*\* End Patch\s*$")
 _KEYS = {"patch", "diff", "input"}
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39|#x27|#34);")
 _RAW = re.compile(r"[<>]|&(?!(?:lt|gt|amp|quot|apos|#39|#x27|#34);)")
@@ -16,7 +17,7 @@ _RAW = re.compile(r"[<>]|&(?!(?:lt|gt|amp|quot|apos|#39|#x27|#34);)")
 
 def clean(text: str) -> list[str]:
     """The lines of the patch in `text`, split at "\\n" alone."""
-    text = _decoded(text.removeprefix("\ufeff").strip("\n"))
+    text = _END_OF_PATCH.sub("\n*** End Patch", _decoded(text.removeprefix("\ufeff").strip("\n")))
     if _COLOURED_HEAD.search(text):
         text = _COLOUR.sub("", text)
     lines = _dedented(text.split("\n"))

@@ -130,7 +130,8 @@ def agreed(blocks: Sequence[Block]) -> Shift | None:
     """
     adding = [block for block in blocks if block.added]
     moves = [move for block in adding for move in (uniform(block.old), _column(block.removed)) if move]
-    moves = [move for move in moves if move != NONE and all(block.admits(move) for block in blocks)]
+    known = dict.fromkeys(moves)  # as many as there are ways to move, not as there are hunks
+    moves = [move for move in known if move != NONE and all(block.admits(move) for block in blocks)]
     outcomes = {_outcome(move, adding): move for move in reversed(moves)}
     still = _outcome(NONE, adding)
     outcomes.pop(still, None)

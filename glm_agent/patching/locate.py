@@ -29,6 +29,7 @@ _KEYS: tuple[Callable[[str], str], ...] = (
     lambda line: plain(line).strip(" \t\r"),
     lambda line: _BLANKS.sub("", plain(line)),
 )
+_NO_END = (*"{}()[]#*;%", "//", "/*", "--", "<!--")  # of a block, however little the line is indented
 _NEAR = 5  # lines: how far a given line number may be off and still decide
 _FAR = 40  # lines: how far away every rival must then be
 _FEW = 3  # lines of which one may differ from a place that nearly fits
@@ -80,11 +81,10 @@ class Source:
         key = _KEYS[rung]
         wanted = [key(line) for line in block]
         keyed = self._at(rung)
-        rarest = min(range(len(wanted)), key=lambda i: len(keyed.index.get(wanted[i], ())))
-        seen = keyed.index.get(wanted[rarest], [])
-        if len(seen) > _RARE:
+        rarest = min(range(len(wanted)), key=lambda i: keyed.count(wanted[i]))
+        if keyed.count(wanted[rarest]) > _RARE:
             return keyed.search(wanted)
-        starts = (at - rarest for at in seen)
+        starts = (at - rarest for at in keyed.positions(wanted[rarest]))
         return [at for at in starts if at >= 0 and keyed.lines[at : at + len(wanted)] == wanted][:_ENOUGH]
 
     def fits(self, block: Sequence[str], at: int, rung: int = EXACT) -> bool:
@@ -103,6 +103,16 @@ class Source:
         pairs = [(key(a), key(b)) for a, b in zip(block, there, strict=False) if a.strip()]
         return len(there) == len(block) and sum(a != b for a, b in pairs) <= len(pairs) // _FEW
 
+    def rival(self, block: Sequence[str], place: int) -> int | None:
+        """Where all lines but one that are not blank stand exactly, unless as many do at `place`."""
+        exact, votes = self._at(EXACT), dict[int, int]()
+        telling = [(at, line) for at, line in enumerate(block) if line.strip()]
+        for offset, line in telling:
+            for found in exact.positions(line) if exact.count(line) <= _ENOUGH else ():
+                votes[found - offset] = votes.get(found - offset, 0) + 1
+        most = max(votes, key=lambda at: votes[at], default=place)
+        return most if votes.get(most, 0) >= max(len(telling) - 1, votes.get(place, 0) + 1) else None
+
     def _at(self, rung: int) -> _Keyed:
         if rung not in self._keyed:
             same = self._alike_at.get(rung, False)
@@ -117,11 +127,21 @@ class _Keyed:
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
-        self.index: dict[str, list[int]] = {}
-        for at, line in enumerate(lines):
-            self.index.setdefault(line, []).append(at)
+        self._last = dict(zip(lines, range(len(lines)), strict=True))
+        self._others: dict[str, list[int]] = {}  # a list for each line would cost more than all the rest
+        if len(self._last) < len(lines):
+            for at, line in enumerate(lines):
+                if self._last[line] != at:
+                    self._others.setdefault(line, []).append(at)
         self._text = ""
         self._offsets: list[int] = []
+
+    def count(self, line: str) -> int:
+        return len(self._others.get(line, ())) + (line in self._last)
+
+    def positions(self, line: str) -> list[int]:
+        last = self._last.get(line)
+        return [] if last is None else [*self._others.get(line, ()), last]
 
     def search(self, wanted: Sequence[str]) -> list[int]:
         """Places of a block made of common lines alone: by text search, which stays linear for any input."""
@@ -179,6 +199,8 @@ def search(
             return places
         if at is not None and source.nearly_fits(block, at):  # the number may well mean that place
             return sorted((chosen.at, at))
+        if rung >= INDENTATION and (rival := source.rival(block, chosen.at)) is not None:
+            return sorted((chosen.at, rival))
         return Spot(chosen.at, rung, chosen.by_number)
     return []
 
@@ -211,9 +233,10 @@ def _below(source: Source, places: Sequence[int], anchors: Sequence[str]) -> Spo
 
 
 def _end_of_block(lines: Sequence[str], start: int) -> int:
+    """The next line that is as deep at most, and no bracket or comment: those may stand within a block."""
     depth = len(indent_of(lines[start]))
     for at in range(start + 1, len(lines)):
         line = lines[at].strip()
-        if line and len(indent_of(lines[at])) <= depth and line[0] not in "{}()[]":
+        if line and len(indent_of(lines[at])) <= depth and not line.startswith(_NO_END):
             return at
     return len(lines)

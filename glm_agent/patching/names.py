@@ -9,12 +9,15 @@ from ..paths import normalise
 from .refusal import PatchRefused
 
 DEV_NULL = "/dev/null"
+_NO_NAMES = ("dev/null", "a/dev/null", "b/dev/null")
 
 _LETTERS_OF_GIT = (("a", "b"), ("i", "w"), ("c", "i"), ("c", "w"), ("o", "w"), ("1", "2"))
 _WORDS = (("old", "new"), ("orig", "new"), ("original", "modified"), ("before", "after"))
 _PREFIXES = tuple((f"{old}/", f"{new}/") for old, new in (*_LETTERS_OF_GIT, *_WORDS))
 _WINDOWS = re.compile(r"[ab]\\[^/]+$")
 _STAMP = re.compile(r"\t.*$|\s+\d{4}-\d\d-\d\d[ T]\d\d:.*$|\s+\((?:revision \d+|working copy)\)$")
+_EPOCH = re.compile(r"\t(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)?(?: ([-+])(\d\d):?(\d\d))?\s*$")
+_DAY = 24 * 60  # minutes
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
@@ -27,6 +30,16 @@ def name(field: str) -> str:
     elif len(field) > 1 and field[0] == field[-1] == "`":
         field = field[1:-1]
     return _plain(field)
+
+
+def is_absent(field: str) -> bool:
+    """Whether the timestamp in `field` is how `diff` says that there is no such file: the epoch, in UTC."""
+    match = _EPOCH.search(field)
+    if not match:
+        return False
+    zone = int(match[5] or 0) * 60 + int(match[6] or 0)
+    minutes = int(match[2]) * 60 + int(match[3]) - (_DAY if match[1] == "1969-12-31" else 0)
+    return minutes == (-zone if match[4] == "-" else zone)
 
 
 def git_names(fields: str) -> tuple[str, str]:
@@ -80,6 +93,8 @@ def check(path: str) -> None:
 def _plain(path: str) -> str:
     if _WINDOWS.match(path):
         path = path.replace("\\", "/")
+    if path in _NO_NAMES:
+        return DEV_NULL
     while path.startswith("./"):
         path = path[2:].lstrip("/")
     return re.sub(r"(?<!^)/{2,}", "/", path)

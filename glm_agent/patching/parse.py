@@ -7,6 +7,7 @@ reads the result: its object model is the check that every line of every hunk wa
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ LIMIT = 4 * 1024 * 1024  # characters of patch
 _HUNKS = 20_000
 _NEXT_STEP = "send a unified diff: --- a/path, +++ b/path, @@ -line,count +line,count @@, then the lines"
 _OPERATION = re.compile(r"\*\*\* (?:\w+ File|Move to)\b")
+_BELOW = re.compile(r"index |```|\*\*\* |</|From |Index: |--? ?$|EOF$")  # below an empty file's header
+_EXTENDED = re.compile(r"(?:(?:new|deleted) file|old|new) mode \d{6}\s*$|(rename|copy) from \S")
 _DEPTH = 8  # anchors above one hunk
 _MODES = {"100644": 0o644, "100755": 0o755}
 
@@ -72,6 +75,7 @@ class FilePatch:
     creates: bool = False
     deletes: bool = False
     outright: bool = False  # deletes whatever the file holds
+    absent: bool = False  # the new file's timestamp says that there is none
     mode: int | None = None
     old_mode: int | None = None
     hunks: list[Hunk] = field(default_factory=list[Hunk])
@@ -99,9 +103,7 @@ def parse(text: str, reverse: bool = False, escaped: bool = False) -> list[FileP
     """
     if len(text) > LIMIT:
         raise PatchRefused(f"the patch is longer than {LIMIT} characters", hint="send it in parts")
-    files = [file for file in _Reader(clean(text)).read() if file.says_something]
-    if not files:
-        raise PatchRefused("there is no hunk in the patch", hint=_NEXT_STEP)
+    files = _said(_Reader(clean(text)).read())
     if sum(len(file.bodies) for file in files) > _HUNKS:
         raise PatchRefused(f"more than {_HUNKS} hunks", hint="send it in parts")
     if escaped and not _unescape(files):
@@ -111,6 +113,18 @@ def parse(text: str, reverse: bool = False, escaped: bool = False) -> list[FileP
             _reverse(file)
     _check(files)
     return files
+
+
+def _said(files: Sequence[FilePatch]) -> list[FilePatch]:
+    """The files without headers that say nothing, such as one above another of the same file."""
+    said = [file for file in files if file.says_something]
+    if not said:
+        raise PatchRefused("there is no hunk in the patch", hint=_NEXT_STEP)
+    known = {path for file in said for path in (*file.paths, file.target)}
+    for file in files:
+        if file not in said and not file.open and known.isdisjoint(file.paths):
+            raise PatchRefused("there is no hunk below its header", file.paths[0], None, _NEXT_STEP)
+    return said
 
 
 class _Reader:
@@ -150,6 +164,7 @@ class _Reader:
             file.old, file.new, file.open = old, new, False
             file.creates |= file.old == names.DEV_NULL
             file.deletes |= file.new == names.DEV_NULL
+            file.absent = used == 2 and names.is_absent(self.lines[self.at - 1])
         ahead = next((at for at in range(self.at, len(self.lines)) if self.lines[at].strip()), self.at)
         following = self.lines[ahead] if ahead < len(self.lines) else ""
         if following[:1] in ("+", "-", " ") and not starts_file(self.lines, ahead):
@@ -175,6 +190,10 @@ class _Reader:
 
     def _extended(self, line: str) -> bool:
         """Takes the lines that stand between the first line of a file's header and its hunks."""
+        if self._begins_header(line):
+            if not self.files or self.files[-1].bodies:
+                self.files.append(FilePatch())
+            self.files[-1].open = True
         if not self.files or not self.files[-1].open:
             return False
         file = self.files[-1]
@@ -196,6 +215,14 @@ class _Reader:
                 return False
         self.at += 1
         return True
+
+    def _begins_header(self, line: str) -> bool:
+        """Whether it belongs to a header of which the first line was left out, or came earlier."""
+        match = _EXTENDED.match(line)
+        if not match or (self.files and self.files[-1].open and not self.files[-1].bodies):
+            return False
+        following = self.lines[self.at + 1] if self.at + 1 < len(self.lines) else ""
+        return not match[1] or following.startswith(f"{match[1]} to ")
 
     def _mode(self, file: FilePatch, line: str) -> None:
         mode = line.rpartition(" ")[2]
@@ -220,12 +247,23 @@ class _Reader:
             )
         if line.startswith(("Binary files ", "GIT binary patch")):
             raise PatchRefused("binary patches are not supported")
+        self._refuse_bare_content(line)
         stray = line.startswith(("+", "-")) and line.strip() not in ("--", "---")
         if self.loose and stray:
             raise PatchRefused(
                 f"line {self.at + 1} of the patch belongs to no hunk: {line[:80]!r}", hint=_NEXT_STEP
             )
         self.at += 1
+
+    def _refuse_bare_content(self, line: str) -> None:
+        """Refuses what stands right below the header of a new file and is not marked as added."""
+        file, above = self.files[-1] if self.files else None, self.lines[self.at - 1].lstrip()
+        if not file or not file.creates or file.bodies or not line.strip() or _BELOW.match(line.strip()):
+            return
+        if above.startswith(("+++ ", "new file", "index ", "*** Add File")):
+            raise PatchRefused(
+                f"line {self.at + 1} of the patch has no + before it: {line[:80]!r}", hint=_NEXT_STEP
+            )
 
 
 def _unescape(files: list[FilePatch]) -> bool:
@@ -273,6 +311,9 @@ def _check(files: list[FilePatch]) -> None:
         raise PatchRefused(
             f"the patch cannot be read: {str(error).strip()[:120]}", hint=_NEXT_STEP
         ) from error
+    for file in files:
+        head = file.bodies[-1].header if file.bodies else Header()
+        file.deletes |= file.absent and head.new_start == head.new == 0
     for file, model in zip((file for file in files if file.bodies), read, strict=True):
         for body, hunk in zip(file.bodies, model, strict=True):
             lines = [Line(line.line_type, line.value.removesuffix("\n")) for line in hunk]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from ..paths import shown
@@ -30,7 +30,7 @@ class Placed(NamedTuple):
 class FileChange:
     """What becomes of `path`: `text` None to delete, `new_path` only to rename, `mode` None to keep it.
 
-    "same" says that all of the patch stands in the file already; a copy is a "create".
+    "same" says that all of the patch stands in the file already; a copy of `source` is a "create".
     """
 
     path: str
@@ -41,6 +41,7 @@ class FileChange:
     added: int = 0
     removed: int = 0
     hunks: list[Placed] = field(default_factory=list[Placed])
+    source: str = ""
 
 
 def paths(patch_text: str) -> list[str]:
@@ -221,7 +222,8 @@ def _copied(path: str, file: FilePatch, hunks: Sequence[Hunk], before: Texts) ->
     if before.get(path) is not None:
         raise PatchRefused(f"{file.source} cannot be copied to it: it exists", path)
     change = _updated(file.source, hunks, original)
-    return FileChange(path, "create", change.text, None, file.mode, change.added, change.removed)
+    added, removed = change.added, change.removed
+    return FileChange(path, "create", change.text, None, file.mode, added, removed, source=file.source)
 
 
 def _renamed(change: FileChange, target: str, before: Texts) -> FileChange:
@@ -242,6 +244,8 @@ def _deleted(change: FileChange) -> FileChange:
 
 def _updated(path: str, hunks: Sequence[Hunk], text: str) -> FileChange:
     """All hunks are found in the file as it is, then put in at once."""
+    if not text.startswith("\ufeff"):
+        hunks = [_unmarked(hunk) for hunk in hunks]
     source = Source(text)
     placements = place(source, hunks, path)
     change = FileChange(path, "update", splice(source, placements))
@@ -250,3 +254,10 @@ def _updated(path: str, hunks: Sequence[Hunk], text: str) -> FileChange:
         change.added += hunk.count("+")
         change.removed += hunk.count("-")
     return change
+
+
+def _unmarked(hunk: Hunk) -> Hunk:
+    """`hunk` without a byte order mark that it has and the text has not: the mark is then kept elsewhere."""
+    if not hunk.before or not hunk.before[0].startswith("\ufeff"):
+        return hunk
+    return replace(hunk, lines=[line._replace(text=line.text.removeprefix("\ufeff")) for line in hunk.lines])

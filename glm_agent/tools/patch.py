@@ -86,8 +86,9 @@ def _steps(change: FileChange, places: Mapping[str, str], files: Mapping[str, Te
     if change.kind == "same":
         return []
     if change.kind == "create":
-        blank = TextFile(places[change.path], "", "utf-8", 0, 0)
-        return [text_change(blank, change.text or "")._replace(mode=change.mode, expect=None)]
+        original = files.get(change.source, TextFile("", "", "utf-8", 0, 0))
+        step = text_change(original, change.text or "")._replace(path=places[change.path], expect=None)
+        return [step._replace(mode=_mode(original.mode, change.mode) if change.source else change.mode)]
     file = files[change.path]
     gone = Change(file.path, None, expect=encode(file.text, file.encoding))
     if change.text is None:

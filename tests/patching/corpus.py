@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glm_agent.errors import ToolError
+from glm_agent.patching import apply_edit
 from glm_agent.tools import edit, patch
 from glm_agent.tools.seen import Seen
-from glm_agent.workspace import Workspace
+from glm_agent.workspace import Workspace, text_change
 
 HERE = Path(__file__).parent
 Tree = dict[str, tuple[bytes | str, bool]]
@@ -48,11 +49,24 @@ def _run(root: Path, case: dict[str, Any]) -> str | None:
             text = case["patch"].replace("{{ROOT}}", str(root))
             patch.tool(workspace, seen).run({"patch": text}, cancel)
         else:
-            arguments = {"path": case["args"]["path"], "replace_all": False, **case["args"]["edits"][0]}
-            edit.tool(workspace, seen).run(arguments, cancel)
+            _edit(workspace, case["args"])
     except ToolError as error:
         return str(error)
     return None
+
+
+def _edit(workspace: Workspace, args: dict[str, Any]) -> None:
+    """One edit by the tool; several, which it takes one by one, by the engine: all of them or none."""
+    first, *more = args["edits"]
+    if not more:
+        arguments = {"path": args["path"], "replace_all": False, **first}
+        edit.tool(workspace, Seen()).run(arguments, threading.Event())
+        return
+    file = workspace.read(args["path"])
+    text = file.text
+    for change in (first, *more):
+        text = apply_edit(text, change["old"], change["new"])
+    workspace.apply([text_change(file, text)])
 
 
 def _answers(case: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from glm_agent.patching import FileChange, PatchRefused, apply_patch, paths, plan
@@ -283,3 +285,99 @@ def test_a_hunk_without_a_header_is_never_taken_for_prose() -> None:
 def test_a_blank_line_below_a_hunk_whose_counts_lie_is_not_added() -> None:
     patch = HEAD + "@@ -1,3 +1,3 @@\n a\n-b\n c\n\n"
     assert apply_patch(patch, {"f": "a\nb\nc\n\nd\n"}) == {"f": "a\nc\n\nd\n"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "*** Begin Patch\n*** Add File: new\n",
+        "--- /dev/null\n+++ b/new\n",
+        "diff --git a/new b/new\nnew file mode 100644\nindex 0000000..abc1234\n",
+    ],
+    ids=["envelope", "pair", "git"],
+)
+def test_content_without_marks_does_not_make_an_empty_file(header: str) -> None:
+    with pytest.raises(PatchRefused, match="has no \\+ before it: 'hello'"):
+        apply_patch(header + "hello\nworld\n", {})
+    assert apply_patch(header + "\nThat is an empty file.\n", {}) == {"new": ""}
+
+
+def test_a_header_without_a_hunk_is_not_passed_over() -> None:
+    with pytest.raises(PatchRefused, match="no hunk below its header"):
+        apply_patch(HEAD + "@@ -1 +1 @@\n-a\n+b\n--- a/g\n+++ b/g\n", {"f": "a\n", "g": "a\n"})
+
+
+@pytest.mark.parametrize("lines", ["new file mode 100755\n", "old mode 100644\nnew mode 100755\n"])
+def test_a_mode_without_a_file_is_not_passed_over(lines: str) -> None:
+    with pytest.raises(PatchRefused, match="no file name"):
+        apply_patch(HEAD + "@@ -1 +1 @@\n-a\n+b\n" + lines, {"f": "a\n"})
+
+
+def test_a_header_may_lack_its_first_line() -> None:
+    head, body = "new file mode 100755\n", "@@ -0,0 +1 @@\n+a\n"
+    for patch in (
+        f"{head}--- /dev/null\n+++ b/g\n{body}",
+        f"--- /dev/null\n+++ b/g\n{head}{body}",
+        f"diff --git a/g b/g\n{head}--- /dev/null\n+++ b/g\n{body}",
+    ):
+        assert plan(patch, {}) == [FileChange("g", "create", "a\n", None, 0o755, 1)]
+    assert apply_patch("rename from f\nrename to g\n", {"f": "a\n"}) == {"f": None, "g": "a\n"}
+
+
+@pytest.mark.parametrize(
+    ("stamp", "after"),
+    [
+        ("1970-01-01 00:00:00.000000000 +0000", None),
+        ("1969-12-31 16:00:00.000000000 -0800", None),
+        ("1970-01-01 05:30:00 +0530", None),
+        ("1970-01-01 00:00:00 +0530", ""),
+        ("1982-09-16 07:00:00.000000000 +0000", ""),
+    ],
+)
+def test_a_timestamp_of_the_epoch_says_that_the_file_goes(stamp: str, after: str | None) -> None:
+    patch = f"--- old/f\t2024-01-01 00:00:00 +0000\n+++ new/f\t{stamp}\n@@ -1 +0,0 @@\n-a\n"
+    assert apply_patch(patch, {"f": "a\n"}) == {"f": after}
+
+
+def test_a_made_up_timestamp_deletes_nothing() -> None:
+    stamp = "1970-01-01 00:00:00"
+    patch = f"--- a/f\t{stamp}\n+++ b/f\t{stamp}\n@@ -1,2 +1 @@\n-a\n b\n"
+    assert apply_patch(patch, {"f": "a\nb\n"}) == {"f": "b\n"}
+
+
+@pytest.mark.parametrize("name", ["dev/null", "a/dev/null"])
+def test_dev_null_is_known_without_its_slash(name: str) -> None:
+    assert apply_patch(f"--- {name}\n+++ b/g\n@@ -0,0 +1 @@\n+a\n", {}) == {"g": "a\n"}
+
+
+def test_the_end_of_an_envelope_may_be_padded() -> None:
+    patch = " *** Begin Patch\n*** Update File: f\n@@\n-a\n+b\n  *** End Patch  \n"
+    assert apply_patch(patch, {"f": "a\nc\n"}) == {"f": "b\nc\n"}
+
+
+def test_a_comment_at_the_margin_does_not_end_the_block_that_decides() -> None:
+    text = "def a():\n  q\n  r\n# more\n  q\n  r\ndef b():\n  z\n"
+    patch = HEAD + "@@ def a():\n   q\n-  r\n+  s\n"
+    with pytest.raises(PatchRefused, match="more than one place"):
+        apply_patch(patch, {"f": text})
+    assert apply_patch(patch, {"f": text.replace("# more", "def m():")}) == {
+        "f": "def a():\n  q\n  s\ndef m():\n  q\n  r\ndef b():\n  z\n"
+    }
+
+
+def test_a_place_of_other_indentation_is_not_taken_where_another_is_all_but_right() -> None:
+    twin = "if one:\n    first\n    second\n    third\n    fourth\n"
+    nearly = "".join(f"    {line}\n" for line in twin.replace("first", "first now").rstrip().split("\n"))
+    patch = HEAD + "@@\n         first\n         second\n-        third\n         fourth\n"
+    with pytest.raises(PatchRefused, match="more than one place"):
+        apply_patch(patch, {"f": twin + nearly})
+    assert apply_patch(patch, {"f": twin}) == {"f": twin.replace("    third\n", "")}
+
+
+def test_the_cost_of_a_shift_does_not_grow_with_the_square_of_the_hunks() -> None:
+    lines = [f"    line {number}" for number in range(9000)]
+    hunks = [f"@@\n-{line[4:]}\n+{line[4:]} now\n" for line in lines[::9]]
+    start = time.process_time()
+    after = apply_patch(HEAD + "".join(hunks), {"f": "\n".join(lines) + "\n"})
+    assert after["f"] is not None and after["f"].count("now\n") == len(hunks)
+    assert time.process_time() - start < 1

@@ -96,3 +96,20 @@ def test_both_schemas_stay_small(tmp_path: Path) -> None:
     tools = [module.tool(Workspace(tmp_path), Seen()) for module in (edit, patch)]
     texts = [json.dumps([tool.name, tool.description, tool.parameters]) for tool in tools]
     assert sum(map(len, texts)) <= 1400
+
+
+def test_a_copy_keeps_the_right_to_execute_and_the_encoding(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"caf\xe9\n")
+    (tmp_path / "f").chmod(0o755)
+    run(tmp_path, "diff --git a/f b/g\ncopy from f\ncopy to g\n")
+    assert (tmp_path / "g").read_bytes() == b"caf\xe9\n"
+    assert (tmp_path / "g").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("\ufeffa", "\ufeffb"), ("a", "b"), ("a", "\ufeffb"), ("\ufeffa", "b")]
+)
+def test_a_byte_order_mark_stays_the_only_one(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "f").write_bytes("\ufeffa\nc\n".encode())
+    run(tmp_path, f"--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n-{old}\n+{new}\n c\n")
+    assert (tmp_path / "f").read_bytes() == "\ufeffb\nc\n".encode()
