@@ -101,7 +101,8 @@ def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
         if not spot.by_number:
             continue
         moved = _moved(hunk, [placement.hunk for _, placement in found])
-        vouched = exact and moved == 0
+        meant = spot.rung == locate.EXACT and _offset(Placement(hunk, spot, shift)) == 0
+        vouched = (exact or (meant and bool(hunk.before))) and moved == 0
         if not any(char.isalnum() for line in hunk.before for char in line) and not vouched:
             reason = "it fits at more than one place, and says little" if hunk.before else _NOWHERE
             raise PatchRefused(reason, path, number, "add lines of context")
