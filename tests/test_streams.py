@@ -83,7 +83,7 @@ def test_byte_by_byte_it_says_the_same(path: Path) -> None:
     assert decode([bytes([byte]) for byte in body]) == decode([body])
 
 
-@settings(max_examples=20)
+@settings(max_examples=settings().max_examples // 5)
 @given(st.data())
 @pytest.mark.parametrize("path", RECORDINGS, ids=number)
 def test_split_anywhere_it_says_the_same(path: Path, data: st.DataObject) -> None:
@@ -108,7 +108,7 @@ ODD = [
 ENDS = [b"\n", b"\n\n", b"\r\n", b"\r", b""]
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.data())
 def test_lines_of_all_hosts_in_any_order_say_the_same_split_anywhere(data: st.DataObject) -> None:
     line = st.tuples(st.sampled_from([*LINES, *ODD]), st.sampled_from(ENDS))
