@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from running import Ran, Run, call, make_repository
 from glm_agent.dialects import use_rows
 
 # how fast an example runs says nothing of us; `tools/test --all` asks for the thorough profile
-settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("quick", deadline=None, max_examples=20)
 settings.register_profile("thorough", deadline=None)
 settings.load_profile("quick")
 
@@ -51,10 +52,19 @@ def config_file(home: Path) -> Iterator[Path]:
     use_rows({}, {})
 
 
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `repo` copies: to make one costs three processes."""
+    folder = make_repository(tmp_path_factory.mktemp("committed") / "repo")
+    for hook in (folder / ".git/hooks").glob("*.sample"):
+        hook.unlink()
+    return folder
+
+
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
+def repo(committed: Path, tmp_path: Path) -> Path:
     """A repository with one commit: `calc.py`, whose `add` subtracts, and `check.py`, which says so."""
-    return make_repository(tmp_path / "repo")
+    return shutil.copytree(committed, tmp_path / "repo", symlinks=True)
 
 
 @pytest.fixture

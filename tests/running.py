@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -69,9 +69,14 @@ class Ran(NamedTuple):
 Run = Callable[..., Ran]
 
 
-def first_fast(*values: object) -> list[object]:
-    """Parameters of a test that costs a process: the fast suite has the first one only."""
-    return [values[0], *(pytest.param(value, marks=pytest.mark.slow) for value in values[1:])]
+def first_fast(*values: object, keep: int = 1) -> list[object]:
+    """Parameters of a test that costs a process: the fast suite has the first `keep` only.
+
+    A plain tuple is a row: one value for each of the test's names.
+    """
+    rows = [cast("tuple[object, ...]", value) if type(value) is tuple else (value,) for value in values]
+    marks = [() if number < keep else pytest.mark.slow for number in range(len(rows))]
+    return [pytest.param(*row, marks=mark) for row, mark in zip(rows, marks, strict=True)]
 
 
 @cache

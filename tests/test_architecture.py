@@ -112,7 +112,12 @@ def sample(name: str, source: str) -> Module:
     return Module(name, source, ast.parse(source))
 
 
-def imports(module: Module) -> Iterator[Import]:
+@cache
+def imports(module: Module) -> list[Import]:
+    return list(_imports(module))
+
+
+def _imports(module: Module) -> Iterator[Import]:
     later = {id(node) for function in _functions(module) for node in ast.walk(function)}
     for node in ast.walk(module.tree):
         at_top = id(node) not in later

@@ -22,6 +22,7 @@ from glm_agent.types import Assistant, Delta, Json, TextDelta, ThoughtDelta, Too
 
 FOLDER = Path(__file__).parent / "streams"
 RECORDINGS = sorted(path for path in FOLDER.iterdir() if path.suffix in (".sse", ".json", ".html"))
+FEW, MANY = settings().max_examples // 5, 3 * settings().max_examples
 SPLICES = {"60", "61", "62", "63", "65", "66"}
 
 
@@ -83,7 +84,7 @@ def test_byte_by_byte_it_says_the_same(path: Path) -> None:
     assert decode([bytes([byte]) for byte in body]) == decode([body])
 
 
-@settings(max_examples=20)
+@settings(max_examples=FEW)
 @given(st.data())
 @pytest.mark.parametrize("path", RECORDINGS, ids=number)
 def test_split_anywhere_it_says_the_same(path: Path, data: st.DataObject) -> None:
@@ -108,7 +109,7 @@ ODD = [
 ENDS = [b"\n", b"\n\n", b"\r\n", b"\r", b""]
 
 
-@settings(max_examples=300)
+@settings(max_examples=MANY)
 @given(st.data())
 def test_lines_of_all_hosts_in_any_order_say_the_same_split_anywhere(data: st.DataObject) -> None:
     line = st.tuples(st.sampled_from([*LINES, *ODD]), st.sampled_from(ENDS))

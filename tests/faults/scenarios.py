@@ -10,10 +10,11 @@ import gzip
 import json
 import random
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from fakes import answer, chunk, fragment, stream
-from hostile import Piece, Play
+from hostile import Play
 
 from glm_agent.types import Json
 
@@ -352,38 +353,45 @@ ENCODINGS = [
 ]
 
 
-def heavy() -> list[Scenario]:
-    """Answers that are, or become, far too large; made when they are needed."""
-    mebibyte = b"x" * 2**20
-    bomb = gzip.compress(b"no " * (100 << 20), 1)
-    many: list[Piece] = [b"data: ", *[mebibyte] * 100]
-    return [
-        ends("F39-bomb-400", encoded(bomb, status=400), 1, "no no no"),
-        mended("F39-bomb-500", encoded(bomb, status=500), "no no no"),
-        mended("F39-bomb-200", encoded(bomb), "a frame is larger than 8 MiB"),
-        mended("F39-bomb-302", encoded(bomb, status=302)._replace(status=503), "no no no"),
-        mended(
-            "F39-bomb-of-comments",
-            encoded(gzip.compress((b": " + mebibyte + b"\n") * 100, 1)),
-            "larger than 64 MiB",
-            deadline=20.0,
-        ),
-        mended(
-            "F39-bomb-of-frames",
-            encoded(gzip.compress(b"data: {}\n\n" * (30 << 20), 1)),
-            "has more than 2097152 lines",
-            deadline=40.0,
-        ),
-        mended(
-            "F39-bomb-of-lines",
-            encoded(gzip.compress((b"x" * 30 + b"\n") * (2 << 20), 1)),
-            "the answer is no event stream: xxx",
-            deadline=20.0,
-        ),
-        mended("F40-frame", Play(many), "a frame is larger than 8 MiB"),
-        mended("F40-line", Play(many[1:]), "a frame is larger than 8 MiB"),
-        mended("F40-frames", Play([frames(chunk({"content": "x" * 2**20}))] * 70), "64 MiB", deadline=20.0),
-    ]
+_MEBIBYTE = b"x" * 2**20
+
+
+def _bomb() -> bytes:
+    return gzip.compress(b"no " * (100 << 20), 1)
+
+
+# Answers that are, or become, far too large; made when they are needed.
+HEAVY: dict[str, Callable[[], Scenario]] = {
+    "F39-bomb-400": lambda: ends("F39-bomb-400", encoded(_bomb(), status=400), 1, "no no no"),
+    "F39-bomb-500": lambda: mended("F39-bomb-500", encoded(_bomb(), status=500), "no no no"),
+    "F39-bomb-200": lambda: mended("F39-bomb-200", encoded(_bomb()), "a frame is larger than 8 MiB"),
+    "F39-bomb-302": lambda: mended("F39-bomb-302", encoded(_bomb(), status=503), "no no no"),
+    "F39-bomb-of-comments": lambda: mended(
+        "F39-bomb-of-comments",
+        encoded(gzip.compress((b": " + _MEBIBYTE + b"\n") * 100, 1)),
+        "larger than 64 MiB",
+        deadline=20.0,
+    ),
+    "F39-bomb-of-frames": lambda: mended(
+        "F39-bomb-of-frames",
+        encoded(gzip.compress(b"data: {}\n\n" * (30 << 20), 1)),
+        "has more than 2097152 lines",
+        deadline=40.0,
+    ),
+    "F39-bomb-of-lines": lambda: mended(
+        "F39-bomb-of-lines",
+        encoded(gzip.compress((b"x" * 30 + b"\n") * (2 << 20), 1)),
+        "the answer is no event stream: xxx",
+        deadline=20.0,
+    ),
+    "F40-frame": lambda: mended(
+        "F40-frame", Play([b"data: ", *[_MEBIBYTE] * 100]), "a frame is larger than 8 MiB"
+    ),
+    "F40-line": lambda: mended("F40-line", Play([_MEBIBYTE] * 100), "a frame is larger than 8 MiB"),
+    "F40-frames": lambda: mended(
+        "F40-frames", Play([frames(chunk({"content": "x" * 2**20}))] * 70), "64 MiB", deadline=20.0
+    ),
+}
 
 
 LIGHT = [*STATUSES, *BEFORE_THE_BODY, *ENDINGS, *FRAMES, *ENCODINGS]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import DONE, READ, ROOT, environment, make_repository, to
+from running import DONE, READ, ROOT, environment, first_fast, make_repository, to
 
 from glm_agent.replay import Server
 
@@ -57,7 +57,9 @@ _SCRIPT = "import sys\nsys.path[0] = '/nowhere'\nfrom glm_agent.__main__ import 
 _SEARCH = {"tool_calls": [{"name": "search", "arguments": {"pattern": "a", "path": "calc.py"}}]}
 
 
-@pytest.mark.parametrize("program", [("-m", "glm_agent"), ("-c", _SCRIPT)], ids=["module", "script"])
+@pytest.mark.parametrize(
+    "program", first_fast((("-m", "glm_agent"),), (("-c", _SCRIPT),)), ids=["module", "script"]
+)
 def test_a_run_imports_nothing_from_the_repository(program: tuple[str, ...], trapped: Path) -> None:
     with Server([READ, _SEARCH, DONE], strict=True) as server:
         ran = start(trapped, *program, "ask", "Why?", *to(server.url), "--json")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from running import wait_for
+from running import first_fast, wait_for
 
 from glm_agent.render.live import Live, markdown
 from glm_agent.render.plain import Level, Look
@@ -311,7 +311,7 @@ class Counting(StringIO):
         return super().write(text)
 
 
-@pytest.mark.parametrize("fragment", ["line\n", "word ", "字", "x"])
+@pytest.mark.parametrize("fragment", first_fast("line\n", "x", "word ", "字", keep=2))
 def test_streaming_draws_at_most_a_few_times_a_second(fragment: str) -> None:
     """Twenty thousand fragments, whole lines or one endless line: the work does not grow with the text."""
     counting = Counting()
