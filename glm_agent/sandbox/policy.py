@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ..policy import protected
+
 _GIB = 1024**3
 
 # Below the root: read-only where they exist, removed where they come to be. They run later, unconfined.
-PROTECTED = (
-    *(".git", ".glm-agent.toml", ".husky", ".githooks", "lefthook.yml", ".pre-commit-config.yaml", ".envrc"),
-    *(".github/workflows", ".github/actions", ".gitlab-ci.yml", ".circleci", ".buildkite", ".travis.yml"),
-    *("azure-pipelines.yml", "bitbucket-pipelines.yml", "Jenkinsfile", ".woodpecker.yml", ".drone.yml"),
-    *(".vscode/tasks.json", ".idea/runConfigurations"),
-)
+PROTECTED = protected()
 
 
 class Limits(NamedTuple):
