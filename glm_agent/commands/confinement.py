@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import config, git, policy, sandbox
+from .. import config, git, gitdir, policy, sandbox
 from ..errors import SandboxError, UsageError
-from ..hiding import secret_files
+from ..hiding import masked_settings, secret_files
 from ..sandbox import Offer, Policy, Ran, Runner, Tier
 from ..secrets import Secrets
 from ..types import Json
@@ -61,6 +61,17 @@ def open_workspace(stage: Stage) -> Workspace:
 
 def choose(stage: Stage, command: str) -> Confinement:
     """Raises SandboxError if what was asked for cannot be had, UsageError if it makes no sense."""
+    left = [f"{one.what}: {one.path}, left by a run that was cut short" for one in _recovered(stage)]
+    chosen = _choose(stage, command)
+    return chosen._replace(notices=[*left, *chosen.notices])
+
+
+def _recovered(stage: Stage) -> list[sandbox.Undone]:
+    store = _kept(stage) / "guard"
+    return sandbox.recover(store) if store.is_dir() else []
+
+
+def _choose(stage: Stage, command: str) -> Confinement:
     settings = stage.settings
     mode = settings.sandbox or _USUAL[command]
     if command == "fix" and mode == "read-only":
@@ -124,9 +135,23 @@ def _policy(stage: Stage, mode: str) -> tuple[Policy, int]:
     found = sandbox.standard(stage.top, settings.environment, state, tmp, text=words, read=read)
     hidden = () if "*" in settings.allow_secrets else tuple(secret_files(found.root, _secrets(stage)))
     own = [config.state_home().resolve()] if _is_beneath(config.state_home(), stage.top) else []
-    chosen = {"read_only": mode == "read-only", "network": settings.network}
-    chosen["protected"] = policy.protected(settings.allow_path, _also(stage))
-    return replace(found, hidden=(*found.hidden, *hidden, *own), **chosen), len(hidden)
+    git_has = gitdir.locate(stage.top) if stage.root else None
+    found = replace(
+        found,
+        hidden=(*found.hidden, *hidden, *own),
+        readable=(*found.readable, *_elsewhere(git_has, found.root)),
+        instead=tuple(masked_settings(git_has, found.store)) if git_has else (),
+        protected=policy.protected(settings.allow_path, _also(stage)),
+        read_only=mode == "read-only",
+        network=settings.network,
+    )
+    return found, len(hidden)
+
+
+def _elsewhere(places: gitdir.Places | None, root: Path) -> list[Path]:
+    """What git reads that is not in the tree: of a linked work tree, or a submodule."""
+    found = (place.resolve() for place in dict.fromkeys(places or ()))
+    return [place for place in found if not place.is_relative_to(root)]
 
 
 def _also(stage: Stage) -> policy.Also:
@@ -149,11 +174,15 @@ def _hooks(stage: Stage, top: Path) -> tuple[str, ...]:
 
 def _folders(stage: Stage) -> tuple[Path, Path]:
     """What commands keep for this repository, and what only for this run: both outside of it."""
-    key = hashlib.sha256(os.fsencode(stage.top.resolve())).hexdigest()[:16]
-    state = config.state_home() / "commands" / key
+    state = _kept(stage)
     if stage.settings.ephemeral or _is_beneath(state, stage.top):
         state = _temporary(stage)
     return state, _temporary(stage)
+
+
+def _kept(stage: Stage) -> Path:
+    key = hashlib.sha256(os.fsencode(stage.top.resolve())).hexdigest()[:16]
+    return config.state_home() / "commands" / key
 
 
 def _temporary(stage: Stage) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, Ran, Run, git, to
+from running import DONE, FIX, READ, Ran, Run, git, to
 
 from glm_agent import sandbox
 from glm_agent.replay import Server
@@ -85,6 +87,44 @@ def test_secrets_appear_empty_to_commands_and_to_checks(repo: Path, glm: Run) ->
     with Server([bash("cat .env"), FIX, DONE]) as server:
         ran = glm("fix", "Add.", "--allow-secrets", ".env", *to(server.url), "--json")
     assert results(ran)[0].startswith("PASSWORD=hunter22\n[exit=0")
+
+
+def test_a_password_in_gits_settings_is_not_in_reach_of_a_command(repo: Path, glm: Run) -> None:
+    password = "AUTHORIZATION: basic eC1hY2Nlc3MtdG9rZW46Z2hzXzE2QzdlNDJG"
+    git(repo, "config", "http.https://github.com/.extraheader", password)
+    kept = (repo / ".git/config").read_text()
+    look = "base64 -w0 .git/config | base64 -d; git status --short; wc -c < .git/config"
+    (said,) = results(play(glm, bash(look)))[:1]
+    assert "AUTHORIZATION: basic [secret: password withheld]\n" in said
+    assert said.split("\n")[-2] != str(len(kept))
+    assert (repo / ".git/config").read_text() == kept
+
+
+def test_what_a_crash_left_undone_is_done_at_the_next_start(repo: Path, glm: Run, home: Path) -> None:
+    play(glm, bash("true"))
+    (store,) = home.rglob("guard")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    policy = sandbox.Policy(repo, repo, repo, repo, store, {})
+    sandbox.record(policy, "A")
+    (store / f"record-{os.getpid()}.json").rename(store / f"record-{gone.pid}.json")
+    (repo / ".husky").mkdir()
+    ran = play(glm, READ, words=("ask", "What?"))
+    assert "removed: .husky, left by a run that was cut short" in ran.err + ran.out
+    assert not (repo / ".husky").exists()
+    assert list(store.glob("record-*")) == []
+
+
+def test_git_works_in_a_linked_work_tree_and_changes_nothing(repo: Path, glm: Run, tmp_path: Path) -> None:
+    tree = tmp_path / "linked"
+    git(repo, "worktree", "add", "--quiet", str(tree))
+    tries = f"git status --short --branch; git log --oneline | wc -l; touch {repo}/.git/x {repo}/x"
+    with Server([bash(tries), FIX, DONE]) as server:
+        ran = glm("fix", "Add.", "-C", str(tree), *to(server.url), "--json")
+    said = results(ran)[0].split("\n")
+    assert said[:2] == ["## linked", "1"]
+    assert said[2].endswith("Read-only file system")
+    assert not (repo / ".git/x").exists() and not (repo / "x").exists()
 
 
 def test_what_runs_later_is_removed_after_a_command_and_counted(repo: Path, glm: Run) -> None:
