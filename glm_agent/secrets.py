@@ -51,13 +51,13 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (  # with a digit, and not in words: names of styles and of algorithms begin so too
         "API key",
         ("sk-",),
-        r"(?<![\w-])sk-(?=[A-Za-z_-]{0,80}[0-9])(?=[\w-]{0,60}?[A-Za-z0-9]{12})[A-Za-z0-9_-]{20,}",
+        r"(?<![\w-])(?<!sha256=)sk-(?=[A-Za-z_-]{0,80}[0-9])(?=[\w-]{0,60}?[A-Za-z0-9]{12})[A-Za-z0-9_-]{20,}",
     ),
     ("API key", ("",), r"(?<![0-9a-f])[0-9a-f]{32}\.[A-Za-z0-9]{16}\b"),
     (
         "API key",
         ("gsk_", "xai-", "r8_", "hf_", "nvapi-", "pplx-", "fw_", "tgp_v1_"),
-        r"(?<![\w/+-])(?:gsk_|xai-|r8_|hf_|nvapi-|pplx-|fw_|tgp_v1_)[A-Za-z0-9_-]{30,}",
+        r"(?<![\w/+-])(?<!sha256=)(?:gsk_|xai-|r8_|hf_|nvapi-|pplx-|fw_|tgp_v1_)[A-Za-z0-9_-]{30,}",
     ),
     (
         "GitHub token",
@@ -218,7 +218,12 @@ def _without_keys(lines: Iterable[str]) -> Iterable[str]:
     for line in lines:
         begins, ends = _BEGIN.search(line), _END.search(line)
         if begins and ends and begins.end() <= ends.start():  # all in one string
-            yield line[: begins.end()] + _MARK.format("private key") + line[ends.start() :]
+            is_shown = len(set(line[begins.end() : ends.start()])) < _VARIETY  # only what one looks like
+            yield (
+                line
+                if is_shown
+                else line[: begins.end()] + _MARK.format("private key") + line[ends.start() :]
+            )
             continue
         if begins:
             inside = 1
