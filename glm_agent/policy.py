@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import partial
+from typing import NamedTuple
 
 # What tells an agent or an editor what it may do: no task needs it, and a flag cannot open it.
 _AGENTS = (
@@ -16,12 +18,12 @@ _AGENTS = (
 # What a server, a hook or an editor runs by itself: only where the user names it.
 _AUTOMATIC = (
     *(".github/workflows/**", ".github/actions/**", ".gitlab-ci.yml", ".gitlab/ci/**", ".circleci/**"),
-    *("jenkinsfile", "azure-pipelines.yml", ".azure-pipelines/**", ".travis.yml", "bitbucket-pipelines.yml"),
+    *("Jenkinsfile", "azure-pipelines.yml", ".azure-pipelines/**", ".travis.yml", "bitbucket-pipelines.yml"),
     *(".drone.yml", ".buildkite/**", ".woodpecker.yml", ".woodpecker/**", ".appveyor.yml", "appveyor.yml"),
     *(".forgejo/workflows/**", ".gitea/workflows/**", ".teamcity/**", "cloudbuild.yaml", ".tekton/**"),
     *(".husky/**", ".githooks/**", ".git-hooks/**", "lefthook.yml", ".lefthook.yml"),
     *(".pre-commit-config.yaml", ".envrc", ".vscode/tasks.json", ".vscode/launch.json", ".zed/tasks.json"),
-    *(".idea/runconfigurations/**", ".run/**", ".devcontainer/**", ".devcontainer.json", ".gitpod.yml"),
+    *(".idea/runConfigurations/**", ".run/**", ".devcontainer/**", ".devcontainer.json", ".gitpod.yml"),
     *(".mise.toml", "mise.toml", ".tool-versions", ".autoenv.zsh", ".lvimrc", ".exrc", ".nvim.lua"),
 )
 # What the next build or test runs, and every task may have to change: named in the result.
@@ -33,27 +35,62 @@ _LATER = re.compile(
     r"|gulpfile\.js|gruntfile\.js|build\.rs|cargo\.toml|\.cargo/config(?:\.toml)?|cmakelists\.txt|[^/]+\.cmake"
     r"|build\.gradle(?:\.kts)?|settings\.gradle(?:\.kts)?|gradlew|mvnw|pom\.xml|build\.xml|build\.sbt"
     r"|dockerfile[^/]*|[^/]+\.dockerfile|(?:docker-)?compose[^/]*\.ya?ml|procfile|vagrantfile|configure(?:\.ac)?"
+    r"|\.(?:bash|zsh)(?:rc|env)|\.(?:bash_|z)?profile|\.bash_log(?:in|out)|\.zlog(?:in|out)|\.inputrc|\.vimrc"
+    r"|\.gitconfig|\.config/git/config|\.ssh/(?:config|rc|authorized_keys)|crontab"
     r"|\.gitattributes|\.gitmodules|agents\.md|claude\.md|gemini\.md|\.cursorrules)$"
 )
 
 
-def forbidden(path: str, allowed: Sequence[str] = ()) -> str | None:
+class Also(NamedTuple):
+    """Folders beneath the root, without a slash at their end, that this user has made special."""
+
+    ours: tuple[str, ...] = ()  # hold our own configuration and state: the root is a home
+    hooks: tuple[str, ...] = ()  # git runs what is in them
+
+
+_NOTHING = Also()
+
+
+def forbidden(path: str, allowed: Sequence[str] = (), also: Also = _NOTHING) -> str | None:
     """Why the file at `path`, '/'-separated beneath the root, may not be written; None if it may.
 
     `allowed` are globs of what the user lets a run write although it is run automatically.
     """
     lower = path.casefold()
-    if _fits(lower, _AGENTS):
+    if _fits(lower, _AGENTS) or _is_in(lower, also.ours):
         return "it tells agents or editors what they may do"
-    if _fits(lower, _AUTOMATIC) and not any(fnmatchcase(path, glob) for glob in allowed):
+    is_automatic = _fits(lower, _AUTOMATIC) or _is_in(lower, also.hooks)
+    if is_automatic and not any(fnmatchcase(path, glob) for glob in allowed):
         return "it is run automatically, by a server, a hook or an editor"
     return None
+
+
+def protected(allowed: Sequence[str] = (), also: Also = _NOTHING) -> tuple[str, ...]:
+    """Files and folders beneath the root that a command may neither change nor make, `.git` the first.
+
+    Deeper ones of the same names are not among them.
+    """
+    names = [*map(_place, _AUTOMATIC), *also.hooks]
+    shut = [name for name in names if not any(map(partial(_is_open, name), allowed))]
+    return tuple(dict.fromkeys([".git", *map(_place, _AGENTS), *also.ours, *shut]))
 
 
 def runs_later(path: str) -> bool:
     """Whether a build, a test, git or another agent runs or obeys what the file at `path` holds."""
     lower = path.casefold()
     return _LATER.search(lower) is not None or _fits(lower, (*_AGENTS, *_AUTOMATIC))
+
+
+def _place(glob: str) -> str:
+    return glob.removesuffix("/**")
+
+
+def _is_open(name: str, allowed: str) -> bool:
+    return fnmatchcase(name, allowed) or fnmatchcase(f"{name}/file", allowed)
+
+
+def _is_in(path: str, folders: Sequence[str]) -> bool:
+    return any(f"{path}/".startswith(f"{folder.casefold()}/") for folder in folders)
 
 
 def _fits(path: str, globs: Sequence[str]) -> bool:
@@ -64,4 +101,5 @@ def _fits(path: str, globs: Sequence[str]) -> bool:
 
 
 def _is_meant(path: str, glob: str) -> bool:
+    glob = glob.casefold()
     return path.startswith(glob[:-2]) if glob.endswith("/**") else path == glob

@@ -40,11 +40,29 @@ def test_the_user_may_open_what_is_automatic_but_not_what_steers_agents() -> Non
     assert [policy.forbidden(path, allowed) for path in paths] == [None, AUTOMATIC, AGENTS]
 
 
+def test_a_command_may_not_make_what_a_tool_may_not_write() -> None:
+    also = policy.Also(ours=(".config/glm-agent",), hooks=("tools/hooks",))
+    every, some = policy.protected(also=also), policy.protected(("*",), also)
+    assert every[0] == some[0] == ".git"
+    assert {"Jenkinsfile", ".claude", ".mcp.json", ".github/workflows", "tools/hooks"} < set(every)
+    assert all(policy.forbidden(f"{name}/file", (), also) or policy.forbidden(name) for name in every[1:])
+    assert {".claude", ".glm-agent.toml", ".config/glm-agent"} < set(some)
+    assert not {"Jenkinsfile", ".github/workflows", "tools/hooks"} & set(some)
+
+
+def test_the_users_own_special_folders_are_as_shut_as_the_usual_ones() -> None:
+    also = policy.Also(ours=(".config/glm-agent",), hooks=("Tools/hooks",))
+    paths = (".config/glm-agent/config.toml", ".Config/GLM-agent", "tools/hooks/pre-push", "tools/hooksmith")
+    assert [policy.forbidden(path, ("*",), also) for path in paths] == [AGENTS, AGENTS, None, None]
+    assert policy.forbidden("tools/hooks/pre-push", (), also) == AUTOMATIC
+
+
 @pytest.mark.parametrize(
     "path",
     [
         *("conftest.py", "tests/conftest.py", "setup.py", "Makefile", "lib/site.pth", "package.json"),
         *("pyproject.toml", ".gitattributes", "AGENTS.md", "Dockerfile", "docker/Dockerfile.dev"),
+        *(".bashrc", ".ssh/authorized_keys", ".gitconfig", "dotfiles/.zshenv"),
         *("vite.config.ts", "jest.config.js", "build.rs", "CMakeLists.txt", ".github/workflows/ci.yml"),
     ],
 )

@@ -57,6 +57,8 @@ def test_a_token_is_masked_where_it_stands(name: str) -> None:
         "https://hooks.slack.com/services/T0123/B0123/" + token(24),
         "//registry.example.test/:_authToken=" + token(36),
         "postgres://app:" + token(12) + "@db.internal/app",
+        "\textraheader = AUTHORIZATION: basic " + token(60) + "==",
+        "curl -H 'Authorization: Bearer " + token(30) + "'",
     ],
 )
 def test_only_the_secret_part_of_a_line_is_masked(line: str) -> None:
@@ -78,6 +80,13 @@ def test_only_the_secret_part_of_a_line_is_masked(line: str) -> None:
         "sha = 'd41d8cd98f00b204e9800998ecf8427e'",
         "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----",
         "import key-value\ntask-list: key-0123",
+        "pip/version.py,sha256=qaN-fw_htIgKUVXoAuAEVgKxQu3tZ9qE2eiKkWIS7LA,160",
+        "kafka/a.pyi,sha256=sk-sH1I6OL_lOn3fntKGV6drtVxq12345678",
+        'key="-----BEGIN PRIVATE ' + "KEY-----\\nXXXX\\nXXXX\\n-----END PRIVATE " + 'KEY-----"',
+        "syn match sshconfigHostKeyAlgo sk-ssh-ed25519-cert-v01@openssh.com",
+        '<div class="sk-toggleable__content-arrow sk-grid-col-12-wide-container">',
+        "actions-cache-key-d41d8cd98f00b204e9800998ecf8427e",
+        'headers = {"Authorization": f"Bearer {settings.token_for_user}"}',
         "",
     ],
 )

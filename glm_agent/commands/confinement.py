@@ -6,16 +6,14 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import config, git, policy, sandbox
+from .. import config, git, gitdir, policy, sandbox
 from ..errors import SandboxError, UsageError
-from ..hiding import secret_files
+from ..hiding import masked_settings, secret_files
 from ..sandbox import Offer, Policy, Ran, Runner, Tier
 from ..secrets import Secrets
 from ..types import Json
@@ -57,12 +55,23 @@ class Confinement(NamedTuple):
 
 def open_workspace(stage: Stage) -> Workspace:
     """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
-    forbidden = partial(policy.forbidden, allowed=stage.settings.allow_path)
+    forbidden = partial(policy.forbidden, allowed=stage.settings.allow_path, also=_also(stage))
     return Workspace(stage.top, _secrets(stage), forbidden)
 
 
 def choose(stage: Stage, command: str) -> Confinement:
     """Raises SandboxError if what was asked for cannot be had, UsageError if it makes no sense."""
+    left = [f"{one.what}: {one.path}, left by a run that was cut short" for one in _recovered(stage)]
+    chosen = _choose(stage, command)
+    return chosen._replace(notices=[*left, *chosen.notices])
+
+
+def _recovered(stage: Stage) -> list[sandbox.Undone]:
+    store = _kept(stage) / "guard"
+    return sandbox.recover(store) if store.is_dir() else []
+
+
+def _choose(stage: Stage, command: str) -> Confinement:
     settings = stage.settings
     mode = settings.sandbox or _USUAL[command]
     if command == "fix" and mode == "read-only":
@@ -105,8 +114,8 @@ class _Confined:
         return ran._replace(note="; ".join(filter(None, (ran.note, note))) or None)
 
     def _prepare(self) -> tuple[Runner, str | None]:
-        policy, hidden = _policy(self._stage, self._mode)
-        return sandbox.confined(policy, self._tier), _hidden(hidden) if hidden else None
+        found, hidden = _policy(self._stage, self._mode)
+        return sandbox.confined(found, self._tier), _hidden(hidden) if hidden else None
 
 
 def _freedom() -> list[str]:
@@ -125,24 +134,55 @@ def _policy(stage: Stage, mode: str) -> tuple[Policy, int]:
     words = " ".join(settings.verify) if not config.from_repository(settings, "verify") else ""
     found = sandbox.standard(stage.top, settings.environment, state, tmp, text=words, read=read)
     hidden = () if "*" in settings.allow_secrets else tuple(secret_files(found.root, _secrets(stage)))
-    protected = tuple(name for name in found.protected if not _is_open(name, settings.allow_path))
-    chosen = {"read_only": mode == "read-only", "network": settings.network}
-    return replace(found, hidden=(*found.hidden, *hidden), protected=protected, **chosen), len(hidden)
+    own = [config.state_home().resolve()] if _is_beneath(config.state_home(), stage.top) else []
+    git_has = gitdir.locate(stage.top) if stage.root else None
+    found = replace(
+        found,
+        hidden=(*found.hidden, *hidden, *own),
+        readable=(*found.readable, *_elsewhere(git_has, found.root)),
+        instead=tuple(masked_settings(git_has, found.store)) if git_has else (),
+        protected=policy.protected(settings.allow_path, _also(stage)),
+        read_only=mode == "read-only",
+        network=settings.network,
+    )
+    return found, len(hidden)
 
 
-def _is_open(name: str, globs: Sequence[str]) -> bool:
-    """Whether the user lets a run write what is at, or in, the protected `name`."""
-    inside = f"{name}/file"
-    return name != ".git" and any(fnmatchcase(name, glob) or fnmatchcase(inside, glob) for glob in globs)
+def _elsewhere(places: gitdir.Places | None, root: Path) -> list[Path]:
+    """What git reads that is not in the tree: of a linked work tree, or a submodule."""
+    found = (place.resolve() for place in dict.fromkeys(places or ()))
+    return [place for place in found if not place.is_relative_to(root)]
+
+
+def _also(stage: Stage) -> policy.Also:
+    """What is special in this tree besides the usual: our own folders in it, and where git's hooks are."""
+    top = stage.top.resolve()
+    homes = (config.config_home().resolve(), config.state_home().resolve())
+    # made by us during a command, it would be taken for the command's
+    ours = [home for home in homes if home.is_relative_to(top) and (home == homes[0] or home.exists())]
+    return policy.Also(tuple(str(home.relative_to(top)) for home in ours), _hooks(stage, top))
+
+
+def _hooks(stage: Stage, top: Path) -> tuple[str, ...]:
+    """The folder in the tree that `core.hooksPath` names; not the root, which must be writable."""
+    if stage.root is None:
+        return ()
+    said = git.run(stage.top, "config", "--local", "--includes", "-z", "--get", "core.hooksPath", ok=(0, 1))
+    folder = Path(os.path.normpath(top / os.fsdecode(said.rstrip(b"\0"))))
+    return (str(folder.relative_to(top)),) if top in folder.parents else ()
 
 
 def _folders(stage: Stage) -> tuple[Path, Path]:
     """What commands keep for this repository, and what only for this run: both outside of it."""
-    key = hashlib.sha256(os.fsencode(stage.top.resolve())).hexdigest()[:16]
-    state = config.state_home() / "commands" / key
+    state = _kept(stage)
     if stage.settings.ephemeral or _is_beneath(state, stage.top):
         state = _temporary(stage)
     return state, _temporary(stage)
+
+
+def _kept(stage: Stage) -> Path:
+    key = hashlib.sha256(os.fsencode(stage.top.resolve())).hexdigest()[:16]
+    return config.state_home() / "commands" / key
 
 
 def _temporary(stage: Stage) -> Path:

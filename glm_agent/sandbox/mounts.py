@@ -56,6 +56,7 @@ def change_root(layout: Layout) -> None:
     for path, text in layout["links"]:
         _link(root, path, text)
     _protect(kernel.open_beneath(root, layout["work"][1:], _FOLDER), layout["protected"])
+    _pin(root, layout["work"], layout["hidden"])
     _hide(root, layout["hidden"])
     kernel.change_root(layout["base"])
     kernel.restrict_mount(b"/", _SAFE | RDONLY)
@@ -129,6 +130,24 @@ def _protect(work: int, paths: list[bytes]) -> None:
         tree = kernel.clone_tree(b"", place)
         kernel.restrict_tree(tree, _SAFE if path in pinned else _SAFE | RDONLY)
         kernel.attach(tree, place)
+
+
+def _pin(root: int, work: bytes, paths: list[bytes]) -> None:
+    """The folders between `work` and `paths` keep their names: else the next command would find them bare."""
+    beneath = work.rstrip(b"/") + b"/"
+    pinned = {
+        path[:end]
+        for path in paths
+        if path.startswith(beneath)
+        for end in range(len(beneath), len(path))
+        if path[end] == ord("/")
+    }
+    for path in sorted(pinned):  # a folder before what is in it
+        try:
+            place = kernel.open_beneath(root, path[1:], _FOLDER)
+        except OSError:
+            continue
+        kernel.attach(kernel.clone_tree(b"", place), place)
 
 
 def _hide(root: int, paths: list[bytes]) -> None:

@@ -52,6 +52,7 @@ GAPS_IN_PLACE = (
     "whether a file outside exists can be found out",
     "other processes' names can be listed",
     "what git reads is put back after a command, not kept from it; its objects are not put back",
+    "a password in git's settings can be read",
     "no sockets, no /dev/shm, no terminals, no common /tmp",
 )
 

@@ -124,6 +124,7 @@ def _layout(policy: Policy) -> Layout:
     places += [(path, path, True) for path in policy.writable]
     places += [(policy.tmp, Path("/tmp"), True), (policy.tmp, Path("/var/tmp"), True)]
     places += [(policy.home, policy.home_seen, True), (policy.root, policy.root, not policy.read_only)]
+    places += [(copy, place, False) for place, copy in policy.instead]
     last = {to: (source, to, writable) for source, to, writable in places}
     return {
         "base": os.fsencode(policy.tmp),
@@ -200,7 +201,10 @@ def _rules_in_place(policy: Policy) -> list[tuple[bytes, int]]:
     """Landlock cannot subtract, so the whole tree is writable; the guard sees to `.git` afterwards."""
     if policy.hidden:
         names = ", ".join(str(path) for path in policy.hidden[:3])
-        raise SandboxError(f"secret files cannot be hidden here ({names}); move them, or allow secrets")
+        raise SandboxError(
+            f"secret files cannot be hidden without user namespaces ({names}): move them out of the "
+            "repository, or let commands read them: --allow-secrets GLOB"
+        )
     read: list[Path] = []
     written = [policy.tmp, policy.home, *policy.writable]
     (read if policy.read_only else written).append(policy.root)

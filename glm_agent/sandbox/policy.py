@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ..policy import protected
+
 _GIB = 1024**3
 
 # Below the root: read-only where they exist, removed where they come to be. They run later, unconfined.
-PROTECTED = (
-    *(".git", ".glm-agent.toml", ".husky", ".githooks", "lefthook.yml", ".pre-commit-config.yaml", ".envrc"),
-    *(".github/workflows", ".github/actions", ".gitlab-ci.yml", ".circleci", ".buildkite", ".travis.yml"),
-    *("azure-pipelines.yml", "bitbucket-pipelines.yml", "Jenkinsfile", ".woodpecker.yml", ".drone.yml"),
-    *(".vscode/tasks.json", ".idea/runConfigurations"),
-)
+PROTECTED = protected()
 
 
 class Limits(NamedTuple):
@@ -38,7 +35,8 @@ class Policy:
 
     `home`, `tmp` and `store` are folders of ours outside the tree. Commands find the first two at `home_seen`
     and `/tmp`; the third, which they do not see, is for the guard's record. `environment` is all they get,
-    `hidden` are secret files, which appear empty.
+    `hidden` are secret files, which appear empty. Of a pair in `instead` the second is seen at the first; not
+    so in tier B.
     """
 
     root: Path
@@ -51,6 +49,7 @@ class Policy:
     writable: tuple[Path, ...] = ()
     protected: tuple[str, ...] = PROTECTED
     hidden: tuple[Path, ...] = ()
+    instead: tuple[tuple[Path, Path], ...] = ()
     read_only: bool = False
     network: bool = False
     limits: Limits = field(default_factory=Limits)

@@ -77,6 +77,7 @@ _OFFLINE = re.compile(
     rb"|dial tcp: lookup|failed to lookup address|UnknownHostException|nodename nor servname"
 )
 _READ_ONLY = re.compile(rb"Read-only file system|EROFS|Device or resource busy|EBUSY")
+_APART = re.compile(rb"Invalid cross-device link|EXDEV")
 _BIG = re.compile(rb"File too large|EFBIG|File size limit exceeded")
 _FORKS = re.compile(rb"Resource temporarily unavailable|can't start new thread|Cannot fork|EAGAIN")
 
@@ -91,6 +92,8 @@ def withheld(output: bytes, exit_code: int | None, policy: Policy) -> str | None
         notes.append("network is off: --network")
     if lines := [line for line in end.split(b"\n") if _READ_ONLY.search(line)]:
         notes += _read_only(b"\n".join(lines), policy)
+    if policy.hidden and _APART.search(end):
+        notes.append("folders with secret files are mounted: copy and delete (mv does) instead of renaming")
     if _BIG.search(end) or exit_code == 128 + 25:  # SIGXFSZ
         notes.append(f"files may have {policy.limits.file_size // 1024**2} MiB")
     if _FORKS.search(end):

@@ -7,6 +7,7 @@ import threading
 from ..errors import ToolError
 from ..patching import PatchRefused, edit
 from ..paths import shown
+from ..secrets import marks
 from ..truncate import clip_line
 from ..types import Arguments, Tool, ToolOutput
 from ..workspace import Workspace, text_change
@@ -45,6 +46,11 @@ def _run(workspace: Workspace, seen: Seen, arguments: Arguments) -> ToolOutput:
     try:
         edited = edit(file.text, arguments["old"], arguments["new"], arguments["replace_all"])
     except PatchRefused as refusal:
+        if marks(arguments["old"]):
+            raise ToolError(
+                f"{shown(file.path)}: [secret: …] in `old` stands for a value that you were not shown; "
+                "leave that line out of `old` and of `new`"
+            ) from None
         raise PatchRefused(refusal.reason, file.path, None, refusal.hint) from None
     workspace.apply([text_change(file, edited.text)])
     seen.note(file.path, edited.text)

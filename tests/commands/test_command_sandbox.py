@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, Ran, Run, git, to
+from running import DONE, FIX, READ, Ran, Run, git, to
 
 from glm_agent import sandbox
 from glm_agent.replay import Server
@@ -87,14 +89,97 @@ def test_secrets_appear_empty_to_commands_and_to_checks(repo: Path, glm: Run) ->
     assert results(ran)[0].startswith("PASSWORD=hunter22\n[exit=0")
 
 
+def test_a_password_in_gits_settings_is_not_in_reach_of_a_command(repo: Path, glm: Run) -> None:
+    password = "AUTHORIZATION: basic eC1hY2Nlc3MtdG9rZW46Z2hzXzE2QzdlNDJG"
+    git(repo, "config", "http.https://github.com/.extraheader", password)
+    kept = (repo / ".git/config").read_text()
+    look = "base64 -w0 .git/config | base64 -d; git status --short; wc -c < .git/config"
+    (said,) = results(play(glm, bash(look)))[:1]
+    assert "AUTHORIZATION: basic [secret: password withheld]\n" in said
+    assert said.split("\n")[-2] != str(len(kept))
+    assert (repo / ".git/config").read_text() == kept
+
+
+def test_what_a_crash_left_undone_is_done_at_the_next_start(repo: Path, glm: Run, home: Path) -> None:
+    play(glm, bash("true"))
+    (store,) = home.rglob("guard")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    policy = sandbox.Policy(repo, repo, repo, repo, store, {})
+    sandbox.record(policy, "A")
+    (store / f"record-{os.getpid()}.json").rename(store / f"record-{gone.pid}.json")
+    (repo / ".husky").mkdir()
+    ran = play(glm, READ, words=("ask", "What?"))
+    assert "removed: .husky, left by a run that was cut short" in ran.err + ran.out
+    assert not (repo / ".husky").exists()
+    assert list(store.glob("record-*")) == []
+
+
+def test_git_works_in_a_linked_work_tree_and_changes_nothing(repo: Path, glm: Run, tmp_path: Path) -> None:
+    tree = tmp_path / "linked"
+    git(repo, "worktree", "add", "--quiet", str(tree))
+    tries = f"git status --short --branch; git log --oneline | wc -l; touch {repo}/.git/x {repo}/x"
+    with Server([bash(tries), FIX, DONE]) as server:
+        ran = glm("fix", "Add.", "-C", str(tree), *to(server.url), "--json")
+    said = results(ran)[0].split("\n")
+    assert said[:2] == ["## linked", "1"]
+    assert said[2].endswith("Read-only file system")
+    assert not (repo / ".git/x").exists() and not (repo / "x").exists()
+
+
 def test_what_runs_later_is_removed_after_a_command_and_counted(repo: Path, glm: Run) -> None:
     tries = "mkdir -p .husky .github/workflows && echo x | tee .husky/pre-push .github/workflows/a.yml"
     ran = play(glm, bash(tries))
     (said,) = results(ran)[:1]
     assert "[removed: .husky, which a command may not make or change]" in said
     assert not (repo / ".husky").exists() and not (repo / ".github" / "workflows").exists()
-    assert [denial["path"] for denial in ran.result["permission_denials"]] == [".husky", ".github/workflows"]
+    assert [denial["path"] for denial in ran.result["permission_denials"]] == [".github/workflows", ".husky"]
     assert ran.code == 0
+
+
+def test_what_steers_agents_is_no_more_a_commands_to_make_than_a_tools(repo: Path, glm: Run) -> None:
+    (repo / ".glm-agent.toml").write_text("")
+    tries = "mkdir .claude; touch .claude/settings.json .mcp.json; echo 'verify = []' > .glm-agent.toml"
+    with Server([bash(tries), FIX, DONE]) as server:
+        ran = glm("fix", "Add.", "--allow-path", "*", *to(server.url), "--json")
+    assert [denial["path"] for denial in ran.result["permission_denials"]] == [".claude", ".mcp.json"]
+    assert (repo / ".glm-agent.toml").read_text() == ""
+    assert not (repo / ".claude").exists() and not (repo / ".mcp.json").exists()
+
+
+def test_the_folder_that_git_takes_its_hooks_from_is_protected_whatever_its_name(
+    repo: Path, glm: Run
+) -> None:
+    (repo / "tools/hooks").mkdir(parents=True)
+    git(repo, "config", "core.hooksPath", "tools/hooks")
+    ran = play(glm, bash("echo x > tools/hooks/pre-commit"), write("tools/hooks/pre-push"))
+    assert "Read-only file system" in results(ran)[0]
+    assert [denial["path"] for denial in ran.result["permission_denials"]] == ["tools/hooks/pre-push"]
+    assert list((repo / "tools/hooks").iterdir()) == []
+
+
+def test_a_folder_with_a_secret_in_it_keeps_its_name(repo: Path, glm: Run) -> None:
+    (repo / "deploy/eu").mkdir(parents=True)
+    (repo / "deploy/eu/.env").write_text("PASSWORD=hunter22\n")
+    moves = "mv deploy moved; mv deploy/eu moved; cd deploy/eu; touch new; mv new newer; ls"
+    first, then = results(play(glm, bash(moves), bash("find . -name .env | xargs cat; cat moved/.env")))[:2]
+    assert first.count("Device or resource busy") == 2 and "newer\n" in first
+    assert "hunter" not in then
+
+
+def test_where_the_repository_is_the_home_our_own_files_stay_out_of_reach(
+    repo: Path, glm: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(repo / "set"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(repo / "state"))
+    (repo / ".gitignore").write_text("state\n")
+    tries = "mkdir -p set/glm-agent; touch set/glm-agent/config.toml; find state -type f; mv state moved"
+    ran = play(glm, bash(tries), write("set/glm-agent/config.toml"), write("state/glm-agent/x"))
+    assert results(ran)[0].startswith("mv: cannot move 'state' to 'moved': Device or resource busy\n[exit=1")
+    assert [denial["path"] for denial in ran.result["permission_denials"]] == [
+        *("set/glm-agent", "set/glm-agent/config.toml", "state/glm-agent/x")
+    ]
+    assert not (repo / "set/glm-agent").exists()
 
 
 def test_only_what_the_user_names_may_be_written_of_what_runs_by_itself(repo: Path, glm: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,10 @@ def test_with_the_network_on_it_is_not_blamed(policy: Policy) -> None:
 def test_two_things_are_both_told(policy: Policy) -> None:
     said = b"Network is unreachable\n.envrc: Read-only file system\n"
     assert withheld(said, None, policy) == "network is off: --network; read-only: .envrc"
+
+
+def test_a_rename_out_of_a_folder_with_secrets_is_explained(policy: Policy) -> None:
+    said, hidden = b"OSError: [Errno 18] Invalid cross-device link: 'be/a.py' -> 'a.py'\n", (Path("/x/.env"),)
+    note = "folders with secret files are mounted: copy and delete (mv does) instead of renaming"
+    assert withheld(said, 1, replace(policy, hidden=hidden)) == note
+    assert withheld(said, 1, replace(policy, hidden=())) is None

@@ -88,6 +88,12 @@ def test_a_mark_is_not_written_back(repo: Path) -> None:
     assert not (repo / "new.py").exists()
 
 
+def test_a_mark_in_what_is_to_be_replaced_is_named_as_the_reason(repo: Path) -> None:
+    old = 'TOKEN = \\"[secret: GitHub token withheld]\\"'
+    with pytest.raises(ToolError, match="leave that line out of `old`"):
+        say(kit(repo)["edit"], f'{{"path": "app.py", "old": "{old}", "new": "TOKEN = 1"}}')
+
+
 def test_the_lines_around_a_token_can_be_changed(repo: Path) -> None:
     say(kit(repo)["edit"], '{"path": "app.py", "old": "NAME = \\"app\\"", "new": "NAME = \\"other\\""}')
     assert (repo / "app.py").read_text() == f'TOKEN = "{TOKEN}"\nNAME = "other"\n'
