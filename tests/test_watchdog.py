@@ -188,14 +188,14 @@ def test_events_that_come_in_time_keep_it_going_however_they_are_cut(start: str,
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(HEAD + start.encode())
-        for number in range(40):
-            time.sleep(0.01)
+        for number in range(100):
+            time.sleep(0.005)
             connection.sendall(event[number % len(event) :][:1])
 
-    limits = LONG._replace(event=0.3, idle=0.25)
+    limits = LONG._replace(event=0.4, idle=0.4)  # an event comes every 0.1 s, the last one after 0.5
     with host(serve) as ask:
         came = b"".join(watch(ask, limits, threading.Event()))
-    assert len(came) == 40 + len(start.encode())
+    assert len(came) == 100 + len(start.encode())
 
 
 def test_an_event_after_a_byte_order_mark_counts() -> None:

@@ -44,7 +44,8 @@ def test_a_connection_that_nobody_takes_is_given_up(glm: Run) -> None:
         url = f"http://127.0.0.1:{busy.getsockname()[1]}/v1"
         ran = glm("ask", "What?", *to(url), "--timeout-connect", "0.2", "--max-wall-time", "2", "--json")
     reasons = [event["reason"] for event in ran.events if event.get("subtype") == "retry"]
-    assert "no connection within 0.2 s" in reasons[0] and ran.code == 55
+    assert "no connection within 0.2 s" in reasons[0]
+    assert ran.code in (55, 75)  # the pauses are drawn: the time is up first, or the tries are
 
 
 def test_an_answer_that_takes_all_its_time_is_asked_for_once_more(glm: Run) -> None:
