@@ -112,10 +112,14 @@ def test_a_writer_runs_alone_in_its_place() -> None:
 def test_no_more_than_eight_readers_run_at_once() -> None:
     running: set[int] = set()
     most: list[int] = []
+    full = threading.Event()
 
     def count(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
         running.add(threading.get_ident())
-        time.sleep(0.02)
+        if len(running) == 8:
+            full.set()
+        full.wait(5)
+        time.sleep(0.02)  # a ninth would come now
         most.append(len(running))
         running.discard(threading.get_ident())
         return ToolOutput("")
