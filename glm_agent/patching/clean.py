@@ -24,7 +24,8 @@ def clean(text: str) -> list[str]:
     heads = [line for line in lines if line.startswith(_HEADS)] or [
         line for line in lines if line[:4] == "*** "
     ]
-    if 2 * sum(line.endswith("\r") for line in heads) > len(heads):  # it travelled as CRLF
+    ended = [line.endswith("\r") for line in heads]
+    if any(ended[:1]) and 2 * sum(ended) > len(ended):  # as CRLF; removed lines may look like heads
         return [line.removesuffix("\r") for line in lines]
     return lines
 

@@ -41,7 +41,20 @@ def _page(lines: list[str], end: str, final: bool) -> str:
     return end.join(lines) + (end if final and lines else "")
 
 
-_PAGES = st.builds(_page, st.lists(_LINES, max_size=14), st.sampled_from(["\n", "\r\n"]), st.booleans())
+_ENDS = st.sampled_from(["\n", "\r\n"])
+_PAGES = st.builds(_page, st.lists(_LINES, max_size=14), _ENDS, st.booleans())
+
+
+@st.composite
+def _pairs(draw: st.DrawFn) -> tuple[str, str]:
+    """Two pages with the same line ends, which a file keeps, and indented alike, else it is refused."""
+    end, other = draw(_ENDS), draw(st.sampled_from(["  a", "\ta"]))
+    lines = st.lists(_LINES.filter(lambda line: line != other), max_size=14)
+    old, new = (_page(draw(lines), end, draw(st.booleans())) for _ in range(2))
+    assume(old != new)
+    return old, new
+
+
 _NOISE = st.text(st.sampled_from("+-@ \\\n\r\tab1,/\"'`~*<>\u2028\x00\ud800"), max_size=200)
 
 
@@ -59,23 +72,23 @@ def diff(old: str, new: str, context: int = 3) -> str:
     return "".join(out)
 
 
-@given(_PAGES, _PAGES, st.integers(1, 4))
-def test_a_diff_gives_the_second_text_and_its_reverse_the_first(old: str, new: str, context: int) -> None:
-    assume(old != new)
+@given(_pairs(), st.integers(1, 4))
+def test_a_diff_gives_the_second_text_and_its_reverse_the_first(pair: tuple[str, str], context: int) -> None:
+    old, new = pair
     assert apply_patch(diff(old, new, context), {"f": old}) == {"f": new}
     assert apply_patch(diff(old, new, context), {"f": new}, reverse=True) == {"f": old}
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_that_holds_for_any_characters(old: str, new: str) -> None:
-    assume(old != new)
+    assume(old != new and "&" not in old + new)  # entities that come new to a file are refused
     assert apply_patch(diff(old, new), {"f": old}) == {"f": new}
     assert apply_patch(diff(old, new), {"f": new}, reverse=True) == {"f": old}
 
 
-@given(_PAGES, _PAGES)
-def test_wrong_numbers_and_counts_give_the_same_or_a_refusal(old: str, new: str) -> None:
-    assume(old != new)
+@given(_pairs())
+def test_wrong_numbers_and_counts_give_the_same_or_a_refusal(pair: tuple[str, str]) -> None:
+    old, new = pair
     marred = "\n".join("@@ @@" if line.startswith("@@ -") else line for line in diff(old, new, 9).split("\n"))
     assert outcome(lambda: apply_patch(marred, {"f": old})) in ({"f": new}, "refused")
 
