@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .change import FileChange
 from .edit import apply_edit, edit
-from .plan import FileChange, apply_patch, paths, plan
+from .plan import apply_patch, paths, plan
 from .refusal import NO_FILE, PatchRefused
 
 __all__ = ["NO_FILE", "FileChange", "PatchRefused", "apply_edit", "apply_patch", "edit", "paths", "plan"]

@@ -34,6 +34,14 @@ def has_entity(line: str) -> bool:
     return _ENTITY.search(line) is not None
 
 
+def could_be_escaped(text: str) -> bool:
+    """Whether nothing in `text` stands bare that would have become an entity, as far as it has such entities."""
+    quotes = (("&quot;", "&#34;"), '"'), (("&apos;", "&#39;", "&#x27;"), "'")
+    return not _RAW.search(text) and not any(
+        quote in text and any(entity in text for entity in entities) for entities, quote in quotes
+    )
+
+
 def unescape(lines: list[str]) -> list[str] | None:
     """Lines that were written with HTML entities throughout, without them; None if they were not."""
     if not any(_ENTITY.search(line) for line in lines) or any(_RAW.search(line) for line in lines):

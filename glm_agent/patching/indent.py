@@ -58,6 +58,17 @@ def uniform(lines: Iterable[tuple[str, str]]) -> Shift | None:
     return next((shift for shift in choices if all(shift.of(a + "x") == b + "x" for a, b in pairs)), None)
 
 
+def foreign(lines: Iterable[str], copied: Iterable[str], added: Iterable[str]) -> bool:
+    """Whether lines indented by tabs come into a file of spaces, or the reverse, and none was `copied` indented."""
+    if any(line[:1] in (" ", "\t") and line.strip() for line in copied):
+        return False
+    styles = {indent_of(line)[:2] for line in added if line.strip()} - {"", " "}
+    if not styles:
+        return False
+    own = {line[0] for line in lines if line[:1] in ("\t", " ") and line[:2] != " *"}
+    return bool(own) and not {style[0] for style in styles} & own
+
+
 class Group(NamedTuple):
     """A run of changes that adds: its first added line; (sent, found) of what it replaces, or joins."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import locate
 from .clean import has_entity, unescape
-from .indent import NONE, Block, Shift, agreed, indent_of
+from .indent import NONE, Block, Shift, agreed, foreign
 from .locate import Source, Spot
 from .parse import Hunk
 from .refusal import PatchRefused
@@ -226,18 +226,8 @@ def _shifted(source: Source, placements: Sequence[Placement], path: str) -> list
     if shift is None:
         hint = "copy the file's own indentation into every line of each hunk"
         raise PatchRefused("its indentation differs from the file's in no single way", path, None, hint)
-    if shift == NONE and _foreign(source, blocks):
+    copied = [sent for block in blocks for sent, found in block.old if sent[0] == found[0]]
+    if shift == NONE and foreign(source.lines, copied, [line for block in blocks for line in block.added]):
         hint = "indent the added lines as the file does"
         raise PatchRefused("no line of the file is indented as the added lines are", path, None, hint)
     return [placement._replace(shift=shift) for placement in placements]
-
-
-def _foreign(source: Source, blocks: Sequence[Block]) -> bool:
-    """Whether lines indented by tabs come into a file of spaces, or the reverse, and none was copied."""
-    if any(sent[0] in " \t" and sent[0] == found[0] for block in blocks for sent, found in block.old):
-        return False
-    styles = {indent_of(line)[:2] for block in blocks for line in block.added} - {"", " "}
-    if not styles:
-        return False
-    own = {line[0] for line in source.lines if line[:1] in ("\t", " ") and line[:2] != " *"}
-    return bool(own) and not {style[0] for style in styles} & own

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from dataclasses import replace
 
 from ..paths import shown
-from . import names
+from . import names, verbatim
+from .change import FileChange, Placed, Texts
 from .locate import Source
 from .parse import FilePatch, Hunk, parse
 from .place import place, stands
@@ -16,38 +16,16 @@ from .splice import splice
 
 _NAMED = 10  # files that a refusal names
 
-Texts = Mapping[str, str | None]
-
-
-class Placed(NamedTuple):
-    """A hunk that was found: its first line in the old file (from 1); what was overlooked, "" for nothing."""
-
-    line: int
-    tolerance: str
-
-
-@dataclass(slots=True)
-class FileChange:
-    """What becomes of `path`: `text` None to delete, `new_path` only to rename, `mode` None to keep it.
-
-    "same" says that all of the patch stands in the file already; a copy of `source` is a "create".
-    """
-
-    path: str
-    kind: Literal["create", "update", "delete", "rename", "same"]
-    text: str | None
-    new_path: str | None = None
-    mode: int | None = None
-    added: int = 0
-    removed: int = 0
-    hunks: list[Placed] = field(default_factory=list[Placed])
-    source: str = ""
-
-
 def paths(patch_text: str) -> list[str]:
     """Every name the patch may mean: what `before` has to hold for those files that exist."""
-    found: dict[str, None] = {}
-    for file in parse(patch_text):
+    found = dict.fromkeys(verbatim.paths(patch_text))
+    try:
+        files = parse(patch_text)
+    except PatchRefused:
+        if not found:
+            raise
+        files = []
+    for file in files:
         for path in (*file.paths, file.target):
             if path and path != names.DEV_NULL:
                 found[path] = None
@@ -65,14 +43,16 @@ def apply_patch(patch_text: str, before: Texts, reverse: bool = False) -> dict[s
         for touched in {path, change.path}:
             names.check(touched)
         if change.new_path is not None:
-            after[change.path] = None
-        if before.get(path) != change.text:
+            after.setdefault(change.path, None)  # another file may have taken the name
+        if change.text is not None or path not in after:
             after[path] = change.text
-    return after
+    return {path: text for path, text in after.items() if before.get(path) != text}
 
 
 def plan(patch_text: str, before: Texts, reverse: bool = False) -> list[FileChange]:
     """What the patch does to each file; `before` holds the texts of those that exist. Raises PatchRefused."""
+    if (exact := verbatim.plan(patch_text, before, reverse)) is not None:
+        return exact
     files = parse(patch_text, reverse)
     try:
         return _plan(files, before)

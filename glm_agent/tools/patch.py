@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import ToolError
@@ -40,7 +40,7 @@ class Prepared(NamedTuple):
     files: dict[str, TextFile]
 
     def steps(self) -> list[Change]:
-        return [step for change in self.changes for step in _steps(change, self.places, self.files)]
+        return _joined([step for change in self.changes for step in _steps(change, self.places, self.files)])
 
     def lines(self) -> list[str]:
         """What is said of each file."""
@@ -98,6 +98,17 @@ def _steps(change: FileChange, places: Mapping[str, str], files: Mapping[str, Te
     if change.new_path is None:
         return [step]
     return [step._replace(path=places[change.new_path], expect=None), gone]
+
+
+def _joined(steps: Sequence[Change]) -> list[Change]:
+    """The steps, where a file takes the place of one that goes, as one step for both."""
+    gone = {step.path: step.expect for step in steps if step.content is None}
+    new = {step.path for step in steps if step.content is not None and step.expect is None}
+    return [
+        step._replace(expect=gone[step.path]) if step.path in new & gone.keys() else step
+        for step in steps
+        if step.content is not None or step.path not in new
+    ]
 
 
 def _mode(present: int, wanted: int | None) -> int:

@@ -1,0 +1,150 @@
+"""A diff that fits its files byte for byte, put in as it is: what git would do, or nothing at all.
+
+What fits can still be meant otherwise: entities may be escaped text, spaces may stand for a file's tabs, and
+lines without context fit anywhere. Such a diff is believed if it names the file's new content by git's hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import names
+from .change import FileChange, Placed, Texts
+from .clean import could_be_escaped, has_entity
+from .exact import Hunk, Part, read
+from .indent import foreign
+
+_HASH = 7  # hexadecimal digits of a content's name that no chance gives
+
+
+def paths(patch_text: str) -> list[str]:
+    """The files that the patch names if it is an exact diff."""
+    return [name for part in read(patch_text) or () for name in (part.source, part.target) if name]
+
+
+def plan(patch_text: str, before: Texts, reverse: bool = False) -> list[FileChange] | None:
+    """What the patch does to each file if it is a diff that fits all of them exactly; None if not."""
+    parts = read(patch_text)
+    if not parts or (reverse and any(part.copies for part in parts)):
+        return None
+    if reverse:
+        parts = [part.reversed() for part in parts]
+    if not _agree(parts, before):
+        return None
+    changes: list[FileChange] = []
+    for part in parts:
+        text = before.get(part.source) if part.source else ""
+        after = None if text is None else _fitted(text.split("\n"), part.hunks)
+        if text is None or after is None or (part.target is None and after):
+            return None
+        if _doubtful(patch_text, text, part) and not _proven(after, part):
+            return None
+        changes.append(_change(part, after))
+    return changes
+
+
+def _agree(parts: Sequence[Part], before: Texts) -> bool:
+    """Whether each name is taken up once, by a file that is new or in place of one that goes."""
+    changed = [part.source for part in parts if part.source and not part.copies]
+    made = [part.target for part in parts if part.target]
+    going = {part.source for part in parts if part.source != part.target and not part.copies}
+    if len(set(changed)) < len(changed) or len(set(map(names.folded, made))) < len(made):
+        return False
+    present = {path for path, text in before.items() if text is not None} - going
+    folded = set(map(names.folded, present))
+    new = [part.target for part in parts if part.target and part.source != part.target]
+    return not any(names.folded(path) in folded for path in new)
+
+
+def _rows(pieces: Sequence[str]) -> list[str]:
+    """The lines of a text that was split at "\\n", each with its end."""
+    return [piece + "\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
+
+
+def _fitted(pieces: Sequence[str], hunks: Sequence[Hunk]) -> str | None:
+    """The text with all hunks put in where they say, None if one of them does not fit there to the byte."""
+    rows = _rows(pieces)
+    out: list[str] = []
+    done = grown = 0
+    bare = any(tag == " " for hunk in hunks for tag, _ in hunk.lines)
+    for hunk in hunks:
+        old, new = hunk.texts(" -"), hunk.texts(" +")
+        end = hunk.at + len(old)
+        if hunk.at < done or rows[hunk.at : end] != old or hunk.at > len(rows):
+            return None
+        if hunk.new_at != hunk.at + grown or (bare and not _framed(hunk, end, len(rows))):
+            return None
+        for more in (rows[done : hunk.at], new):
+            if more and out and not out[-1].endswith("\n"):
+                return None
+            out += more
+        if any(not line.endswith("\n") for line in new[:-1]):
+            return None
+        done, grown = end, grown + len(new) - len(old)
+    if done < len(rows) and out and not out[-1].endswith("\n"):
+        return None
+    return "".join([*out, *rows[done:]])
+
+
+def _framed(hunk: Hunk, end: int, length: int) -> bool:
+    """Whether context is missing only where the file begins or ends."""
+    top, bottom = hunk.lines[0][0], hunk.lines[-1][0]
+    return (top == " " or hunk.at == 0) and (bottom == " " or end == length)
+
+
+def _doubtful(patch_text: str, text: str, part: Part) -> bool:
+    """Whether the lines that fit may yet be meant in another way, or elsewhere."""
+    added = [line for hunk in part.hunks for line in hunk.texts("+")]
+    if any(map(has_entity, added)) and not has_entity(text) and could_be_escaped(patch_text):
+        return True
+    kept = [line for hunk in part.hunks for line in hunk.texts(" -")]
+    lines = text.split("\n")
+    if foreign(lines, kept, added):
+        return True
+    bare = all(tag != " " for hunk in part.hunks for tag, _ in hunk.lines)
+    return bare and (_unvouched(lines, part.hunks, kept) or _other_ends(lines, part.hunks))
+
+
+def _unvouched(lines: Sequence[str], hunks: Sequence[Hunk], removed: Sequence[str]) -> bool:
+    """Whether no line that says something vouches for lines put in without context, but at the very end."""
+    if any(char.isalnum() for line in removed for char in line):
+        return False
+    length = len(lines) - (not lines[-1])
+    return any(hunk.at + len(hunk.texts("-")) < length for hunk in hunks)
+
+
+def _other_ends(lines: Sequence[str], hunks: Sequence[Hunk]) -> bool:
+    """Whether lines come in with LF alone among lines with CRLF, and none that goes had LF."""
+    for hunk in hunks:
+        old, new = hunk.texts("-"), hunk.texts("+")
+        around = [*lines[max(0, hunk.at - 1) : hunk.at], *lines[hunk.at + len(old) : hunk.at + len(old) + 1]]
+        plain = not any(line.endswith("\n") for line in old) and any(not line.endswith("\r\n") for line in new)
+        if plain and any(line.endswith("\r") for line in around):
+            return True
+    return False
+
+
+def _proven(after: str, part: Part) -> bool:
+    """Whether git's name for the content that the patch leads to is the one that the patch gives."""
+    if len(part.new_hash) < _HASH:
+        return False
+    from hashlib import sha1
+
+    data = after.encode("utf-8", "surrogatepass")
+    name = sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+    return name.hexdigest().startswith(part.new_hash)
+
+
+def _change(part: Part, after: str) -> FileChange:
+    added, removed = (sum(len(hunk.texts(tag)) for hunk in part.hunks) for tag in "+-")
+    placed = [Placed(hunk.at + 1, "") for hunk in part.hunks]
+    source, target = part.source, part.target
+    if source is None or (part.copies and target):
+        return FileChange(
+            target or "", "create", after, None, part.mode, added, removed, source=source or ""
+        )
+    if target is None:
+        return FileChange(source, "delete", None, None, None, added, removed, placed)
+    if source == target:
+        return FileChange(source, "update", after, None, part.mode, added, removed, placed)
+    return FileChange(source, "rename", after, target, part.mode, added, removed, placed)
