@@ -60,12 +60,12 @@ def uniform(lines: Iterable[tuple[str, str]]) -> Shift | None:
 
 def foreign(lines: Iterable[str], copied: Iterable[str], added: Iterable[str]) -> bool:
     """Whether lines indented by tabs come into a file of spaces, or the reverse, and none was `copied` indented."""
-    if any(line[:1] in (" ", "\t") and line.strip() for line in copied):
+    if any(line[:1] in (" ", "\t") for line in copied):
         return False
     styles = {indent_of(line)[:2] for line in added if line.strip()} - {"", " "}
     if not styles:
         return False
-    own = {line[0] for line in lines if line[:1] in ("\t", " ") and line[:2] != " *"}
+    own = {line[0] for line in lines if line[:1] in ("\t", " ") and line[:2] != " *" and line.strip()}
     return bool(own) and not {style[0] for style in styles} & own
 
 

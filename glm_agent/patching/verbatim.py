@@ -95,14 +95,16 @@ def _framed(hunk: Hunk, end: int, length: int) -> bool:
 def _doubtful(patch_text: str, text: str, part: Part) -> bool:
     """Whether the lines that fit may yet be meant in another way, or elsewhere."""
     added = [line for hunk in part.hunks for line in hunk.texts("+")]
-    if any(map(has_entity, added)) and not has_entity(text) and could_be_escaped(patch_text):
-        return True
     kept = [line for hunk in part.hunks for line in hunk.texts(" -")]
     lines = text.split("\n")
+    if any(map(has_entity, added)) and text and not has_entity(text) and could_be_escaped(patch_text):
+        return True
     if foreign(lines, kept, added):
         return True
-    bare = all(tag != " " for hunk in part.hunks for tag, _ in hunk.lines)
-    return bare and (_unvouched(lines, part.hunks, kept) or _other_ends(lines, part.hunks))
+    if any(tag == " " for hunk in part.hunks for tag, _ in hunk.lines):
+        return False
+    ends_shown = any(line.endswith("\r\n") for line in added + kept)
+    return _unvouched(lines, part.hunks, kept) or (not ends_shown and _among_crlf(lines, part.hunks))
 
 
 def _unvouched(lines: Sequence[str], hunks: Sequence[Hunk], removed: Sequence[str]) -> bool:
@@ -113,13 +115,13 @@ def _unvouched(lines: Sequence[str], hunks: Sequence[Hunk], removed: Sequence[st
     return any(hunk.at + len(hunk.texts("-")) < length for hunk in hunks)
 
 
-def _other_ends(lines: Sequence[str], hunks: Sequence[Hunk]) -> bool:
-    """Whether lines come in with LF alone among lines with CRLF, and none that goes had LF."""
+def _among_crlf(lines: Sequence[str], hunks: Sequence[Hunk]) -> bool:
+    """Whether lines come in next to one that ends with CRLF, and none goes that ended otherwise."""
     for hunk in hunks:
-        old, new = hunk.texts("-"), hunk.texts("+")
-        around = [*lines[max(0, hunk.at - 1) : hunk.at], *lines[hunk.at + len(old) : hunk.at + len(old) + 1]]
-        plain = not any(line.endswith("\n") for line in old) and any(not line.endswith("\r\n") for line in new)
-        if plain and any(line.endswith("\r") for line in around):
+        old, end = hunk.texts("-"), hunk.at + len(hunk.texts("-"))
+        around = [*lines[max(0, hunk.at - 1) : hunk.at], *lines[end : end + 1]]
+        ended = any(line.endswith("\n") for line in old)
+        if hunk.texts("+") and not ended and any(line.endswith("\r") for line in around):
             return True
     return False
 
