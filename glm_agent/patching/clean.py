@@ -35,7 +35,7 @@ def has_entity(line: str) -> bool:
 
 
 def could_be_escaped(text: str) -> bool:
-    """Whether nothing in `text` stands bare that would have become an entity, as far as it has such entities."""
+    """Whether nothing stands bare in `text` that becomes an entity where others of its kind did."""
     quotes = (("&quot;", "&#34;"), '"'), (("&apos;", "&#39;", "&#x27;"), "'")
     return not _RAW.search(text) and not any(
         quote in text and any(entity in text for entity in entities) for entities, quote in quotes

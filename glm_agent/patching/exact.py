@@ -18,18 +18,24 @@ _RANGES = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @
 _INDEX = re.compile(r"([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: 100(?:644|755))?")
 _MODES = {"100644": 0o644, "100755": 0o755, None: None}
 
+_SWAPPED = {"+": "-", "-": "+", " ": " "}
+
 _Fields = dict[str, str]
 
 
 class Hunk(NamedTuple):
-    """`at` and `new_at`: its first line in the old and the new file, from 0. A line is (tag, text with its end)."""
+    """Its first line in the old and in the new file, from 0, and its lines: (tag, text with its end)."""
 
     at: int
     new_at: int
     lines: list[tuple[str, str]]
 
     def texts(self, tags: str) -> list[str]:
+        """The lines whose tag is one of `tags`."""
         return [text for tag, text in self.lines if tag in tags]
+
+    def reversed(self) -> Hunk:
+        return Hunk(self.new_at, self.at, [(_SWAPPED[tag], text) for tag, text in self.lines])
 
 
 @dataclass(slots=True)
@@ -49,11 +55,9 @@ class Part:
     hunks: list[Hunk] = field(default_factory=list[Hunk])
 
     def reversed(self) -> Part:
-        hunks = [
-            Hunk(hunk.new_at, hunk.at, [({"+": "-", "-": "+"}.get(tag, tag), text) for tag, text in hunk.lines])
-            for hunk in self.hunks
-        ]
-        hashes, modes = (self.new_hash, self.old_hash), (self.mode, self.old_mode)
+        """What takes it back."""
+        modes, hashes = (self.mode, self.old_mode), (self.new_hash, self.old_hash)
+        hunks = [hunk.reversed() for hunk in self.hunks]
         return Part(self.target, self.source, False, *modes, *hashes, hunks)
 
 
@@ -123,7 +127,7 @@ def _hunk(lines: Sequence[str], at: int) -> tuple[Hunk, int]:
         if tag not in " +-\\" or old < 0 or new < 0:
             raise _Loose
         at += 1
-    if all(tag == " " for tag, _ in hunk.lines):
+    if hunk.texts(" -") == hunk.texts(" +"):
         raise _Loose
     return hunk, at
 
@@ -172,17 +176,18 @@ def _names(fields: _Fields) -> tuple[str | None, str | None]:
     known = [name for name in pair if name not in ("", names.DEV_NULL)]
     if (creates and deletes) or len(known) != ((2 - creates - deletes) if pair != ("", "") else 0):
         raise _Loose
-    found = names.candidates(*(pair if "" in given else given))
-    unsure = len(found) > 1 and ("" not in given or len(known) == 2)
-    if unsure or not found[0] or ("" not in given and not set(known) <= set(given)):
+    path, *others = names.candidates(*(pair if "" in given else given))
+    unsure = others and ("" not in given or len(known) == 2)
+    if unsure or not path or ("" not in given and not set(known) <= set(given)):
         raise _Loose
-    return None if creates else found[0], None if deletes else found[0]
+    return None if creates else path, None if deletes else path
 
 
 def _name(written: str) -> str:
     """A file name without its quotes, or what git and `diff` put behind a tab."""
-    if written.startswith('"'):
-        return names.name(written)
     if names.is_absent(written):  # it is the date that says that there is no such file
         raise _Loose
-    return written.partition("\t")[0]
+    name = names.name(written) if written.startswith('"') else written.partition("\t")[0]
+    if name.startswith("./") or "//" in name:
+        raise _Loose
+    return name

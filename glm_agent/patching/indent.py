@@ -59,7 +59,7 @@ def uniform(lines: Iterable[tuple[str, str]]) -> Shift | None:
 
 
 def foreign(lines: Iterable[str], copied: Iterable[str], added: Iterable[str]) -> bool:
-    """Whether lines indented by tabs come into a file of spaces, or the reverse, and none was `copied` indented."""
+    """Whether lines indented by tabs come into a file of spaces, or the reverse, and no `copied` one is."""
     if any(line[:1] in (" ", "\t") for line in copied):
         return False
     styles = {indent_of(line)[:2] for line in added if line.strip()} - {"", " "}

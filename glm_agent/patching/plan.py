@@ -16,6 +16,7 @@ from .splice import splice
 
 _NAMED = 10  # files that a refusal names
 
+
 def paths(patch_text: str) -> list[str]:
     """Every name the patch may mean: what `before` has to hold for those files that exist."""
     found = dict.fromkeys(verbatim.paths(patch_text))

@@ -34,7 +34,7 @@ def plan(patch_text: str, before: Texts, reverse: bool = False) -> list[FileChan
     changes: list[FileChange] = []
     for part in parts:
         text = before.get(part.source) if part.source else ""
-        after = None if text is None else _fitted(text.split("\n"), part.hunks)
+        after = None if text is None else _fitted(text, part.hunks)
         if text is None or after is None or (part.target is None and after):
             return None
         if _doubtful(patch_text, text, part) and not _proven(after, part):
@@ -56,34 +56,24 @@ def _agree(parts: Sequence[Part], before: Texts) -> bool:
     return not any(names.folded(path) in folded for path in new)
 
 
-def _rows(pieces: Sequence[str]) -> list[str]:
-    """The lines of a text that was split at "\\n", each with its end."""
-    return [piece + "\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
-
-
-def _fitted(pieces: Sequence[str], hunks: Sequence[Hunk]) -> str | None:
+def _fitted(text: str, hunks: Sequence[Hunk]) -> str | None:
     """The text with all hunks put in where they say, None if one of them does not fit there to the byte."""
-    rows = _rows(pieces)
+    *whole, rest = text.split("\n")
+    rows = [line + "\n" for line in whole] + [rest] * bool(rest)
+    has_context = any(tag == " " for hunk in hunks for tag, _ in hunk.lines)
     out: list[str] = []
     done = grown = 0
-    bare = any(tag == " " for hunk in hunks for tag, _ in hunk.lines)
     for hunk in hunks:
         old, new = hunk.texts(" -"), hunk.texts(" +")
         end = hunk.at + len(old)
-        if hunk.at < done or rows[hunk.at : end] != old or hunk.at > len(rows):
+        if not done <= hunk.at <= len(rows) or rows[hunk.at : end] != old or hunk.new_at != hunk.at + grown:
             return None
-        if hunk.new_at != hunk.at + grown or (bare and not _framed(hunk, end, len(rows))):
+        if has_context and not _framed(hunk, end, len(rows)):
             return None
-        for more in (rows[done : hunk.at], new):
-            if more and out and not out[-1].endswith("\n"):
-                return None
-            out += more
-        if any(not line.endswith("\n") for line in new[:-1]):
-            return None
+        out += rows[done : hunk.at] + new
         done, grown = end, grown + len(new) - len(old)
-    if done < len(rows) and out and not out[-1].endswith("\n"):
-        return None
-    return "".join([*out, *rows[done:]])
+    out += rows[done:]
+    return "".join(out) if all(line.endswith("\n") for line in out[:-1]) else None
 
 
 def _framed(hunk: Hunk, end: int, length: int) -> bool:
@@ -103,7 +93,7 @@ def _doubtful(patch_text: str, text: str, part: Part) -> bool:
         return True
     if any(tag == " " for hunk in part.hunks for tag, _ in hunk.lines):
         return False
-    ends_shown = any(line.endswith("\r\n") for line in added + kept)
+    ends_shown = any(line.endswith(("\r", "\r\n")) for line in added + kept)
     return _unvouched(lines, part.hunks, kept) or (not ends_shown and _among_crlf(lines, part.hunks))
 
 
@@ -142,9 +132,7 @@ def _change(part: Part, after: str) -> FileChange:
     placed = [Placed(hunk.at + 1, "") for hunk in part.hunks]
     source, target = part.source, part.target
     if source is None or (part.copies and target):
-        return FileChange(
-            target or "", "create", after, None, part.mode, added, removed, source=source or ""
-        )
+        return FileChange(target or "", "create", after, None, part.mode, added, removed, source=source or "")
     if target is None:
         return FileChange(source, "delete", None, None, None, added, removed, placed)
     if source == target:

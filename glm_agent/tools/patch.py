@@ -105,7 +105,7 @@ def _joined(steps: Sequence[Change]) -> list[Change]:
     gone = {step.path: step.expect for step in steps if step.content is None}
     new = {step.path for step in steps if step.content is not None and step.expect is None}
     return [
-        step._replace(expect=gone[step.path]) if step.path in new & gone.keys() else step
+        step._replace(expect=gone.get(step.path)) if step.path in new else step
         for step in steps
         if step.content is not None or step.path not in new
     ]

@@ -14,23 +14,56 @@ from glm_agent.patching import PatchRefused, apply_patch
 
 Tree = dict[str, str]
 
-_WORDS = (
+WORDS = (
     *("", "", "a", "b", "b", "}", "{", "x = 1", "return x", "pass", "*/", "-- x", "++ y", "- item"),
     *("--- a/f", "+++ b/f", "@@ -1 +1 @@", "diff --git a/f b/f", "index 0000000..1111111", "```", "```diff"),
-    *("\\ No newline at end of file", "*** Begin Patch", "*** End Patch", "new file mode 100644", "rename from f"),
+    *(
+        "\\ No newline at end of file",
+        "*** Begin Patch",
+        "*** End Patch",
+        "new file mode 100644",
+        "rename from f",
+    ),
     *("a &gt; b", "&amp;", "&lt;p&gt;", "a & b", "<p>", '"q"', "&quot;", "it's", "\\n", "\\t", "…", "..."),
     *("\x0b", "a\x0cb", "\x85", "\u2028c", "a\rb", "\r", "\x1c", "\ufeff", "é", "e\u0301", "“q”", "x\u00a0y"),
-    *("\U0001f600", "\u200b", " ", "\t", "  ", "a ", "a\t", "# line", "From me", "Index: f", "1: a", "\x1b[31m"),
+    *(
+        "\U0001f600",
+        "\u200b",
+        " ",
+        "\t",
+        "  ",
+        "a ",
+        "a\t",
+        "# line",
+        "From me",
+        "Index: f",
+        "1: a",
+        "\x1b[31m",
+    ),
 )
-_INDENTS = ("", "", "", " ", "  ", "    ", "\t", "\t\t", "\t  ", "  \t", "        ")
-_NAMES = ("f", "g.py", "d/f", "d/e/f", "my file", "é.txt", 'q"q', "t\tt", "b/f", "a/f", "-x", "x y/z w", "dev/null2")
+INDENTS = ("", "", "", " ", "  ", "    ", "\t", "\t\t", "\t  ", "  \t", "        ")
+_NAMES = (
+    "f",
+    "g.py",
+    "d/f",
+    "d/e/f",
+    "my file",
+    "é.txt",
+    'q"q',
+    "t\tt",
+    "b/f",
+    "a/f",
+    "-x",
+    "x y/z w",
+    "dev/null2",
+)
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39|#x27|#34);")
 _BARE = re.compile(r"[<>]|&(?!(?:lt|gt|amp|quot|apos|#39|#x27|#34);)")
 _ENVIRONMENT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "GIT_DIR": ".git"}
 
 
 def line(rng: random.Random, ends: tuple[str, ...]) -> str:
-    return rng.choice(_INDENTS) + rng.choice(_WORDS) + rng.choice(ends)
+    return rng.choice(INDENTS) + rng.choice(WORDS) + rng.choice(ends)
 
 
 def text(rng: random.Random) -> str:
@@ -56,7 +89,7 @@ def edited(rng: random.Random, before: str) -> str:
             case 2:
                 rows[at:at] = span
             case 3:
-                rows[at : at + len(span)] = [rng.choice(_INDENTS) + row.lstrip(" \t") for row in span]
+                rows[at : at + len(span)] = [rng.choice(INDENTS) + row.lstrip(" \t") for row in span]
             case 4:
                 rows[at : at + len(span)] = [row.replace("\r\n", "\n") for row in span]
             case 5:
@@ -133,7 +166,8 @@ class Repository:
 
     def _tree(self, files: Mapping[str, str]) -> str:
         entries = b"".join(
-            b"100644 %s\t%s\0" % (self._git("hash-object", "-w", "--stdin", sent=data.encode()).strip(), name.encode())
+            b"100644 %s\t%s\0"
+            % (self._git("hash-object", "-w", "--stdin", sent=data.encode()).strip(), name.encode())
             for name, data in files.items()
         )
         self._git("read-tree", "--empty")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from glm_agent.patching import FileChange, PatchRefused, apply_patch, paths, plan
-from glm_agent.patching.plan import Placed
+from glm_agent.patching.change import Placed
 
 HEAD = "--- a/f\n+++ b/f\n"
 _ABOVE = "{} leads above the repository root; paths are relative to it"
@@ -158,11 +158,6 @@ def test_added_lines_follow_the_indentation_that_was_seen(before: str, body: str
         ("*** Delete File: /etc/passwd\n", {"/etc/passwd": "x\n"}, _OUTSIDE.format("/etc/passwd")),
         ('--- /dev/null\n+++ "b/a\\nb"\n@@ -0,0 +1 @@\n+a\n', {}, _TWO_LINES),
         ("--- /dev/null\n+++ b/a/./b\n@@ -0,0 +1 @@\n+a\n", {}, "its path is written in a roundabout way"),
-        (
-            "diff --git a/f b/F\nrename from f\nrename to F\n",
-            {"f": "a\n"},
-            "some file systems take it for f",
-        ),
         (
             "--- /dev/null\n+++ b/caf\u00e9\n@@ -0,0 +1 @@\n+a\n",
             {"cafe\u0301": "b\n"},

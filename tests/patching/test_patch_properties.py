@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+import diffs
 import pytest
+from diffs import diff
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from running import first_fast
@@ -45,12 +48,32 @@ _ENDS = st.sampled_from(["\n", "\r\n"])
 _PAGES = st.builds(_page, st.lists(_LINES, max_size=14), _ENDS, st.booleans())
 
 
+_ANY_LINES = st.lists(
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(diffs.INDENTS),
+        st.sampled_from(diffs.WORDS) | st.text(max_size=4),
+        st.sampled_from(["\n", "\n", "\r\n"]),
+    ),
+    max_size=16,
+)
+
+
+def _ended(rows: list[str], bare: bool) -> str:
+    return "".join(rows).removesuffix("\n" * bare)
+
+
+_ANY = st.builds(_ended, _ANY_LINES, st.booleans())
+
+
 @st.composite
 def _pairs(draw: st.DrawFn) -> tuple[str, str]:
-    """Two pages with the same line ends, which a file keeps, and indented alike, else it is refused."""
-    end, other = draw(_ENDS), draw(st.sampled_from(["  a", "\ta"]))
-    lines = st.lists(_LINES.filter(lambda line: line != other), max_size=14)
-    old, new = (_page(draw(lines), end, draw(st.booleans())) for _ in range(2))
+    """Two texts without any mercy, often much alike."""
+    kept = draw(_ANY_LINES)
+    old, new = draw(_ANY), draw(_ANY)
+    if draw(st.booleans()):
+        cut = draw(st.integers(0, len(kept)))
+        old, new = ("".join([*kept[:cut], part, *kept[cut:]]) for part in (old, new))
     assume(old != new)
     return old, new
 
@@ -58,32 +81,48 @@ def _pairs(draw: st.DrawFn) -> tuple[str, str]:
 _NOISE = st.text(st.sampled_from("+-@ \\\n\r\tab1,/\"'`~*<>\u2028\x00\ud800"), max_size=200)
 
 
-def diff(old: str, new: str, context: int = 3) -> str:
-    """A unified diff as git writes it, with its marks for a missing newline at the end."""
-
-    def lines(text: str) -> list[str]:
-        return [line + "\n" for line in text.split("\n")[:-1]] + [text.split("\n")[-1]] * (
-            not text.endswith("\n") and text != ""
-        )
-
-    out: list[str] = []
-    for line in difflib.unified_diff(lines(old), lines(new), "a/f", "b/f", n=context):
-        out.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(out)
-
-
-@given(_pairs(), st.integers(1, 4))
+@given(_pairs(), st.integers(0, 5))
 def test_a_diff_gives_the_second_text_and_its_reverse_the_first(pair: tuple[str, str], context: int) -> None:
     old, new = pair
+    patch = diff(old, new, context)
+    for before, after, reverse in ((old, new, False), (new, old, True)):
+        why = diffs.doubt(patch, before, reverse)
+        found = outcome(lambda before=before, reverse=reverse: apply_patch(patch, {"f": before}, reverse))
+        assert why == "elsewhere" or found == {"f": after} or (why and found == "refused")
+
+
+@given(st.lists(_pairs(), min_size=2, max_size=4), st.integers(1, 5))
+def test_that_holds_for_several_files_at_once(pairs: list[tuple[str, str]], context: int) -> None:
+    old = {f"f{number}": old for number, (old, _) in enumerate(pairs)}
+    new = {f"f{number}": new for number, (_, new) in enumerate(pairs)}
+    parts = [diff(old[name], new[name], context, name) for name in old]
+    for before, after, reverse in ((old, new, False), (new, old, True)):
+        doubts = [diffs.doubt(part, before[name], reverse) for part, name in zip(parts, old, strict=True)]
+        found = outcome(lambda before=before, reverse=reverse: apply_patch("".join(parts), before, reverse))
+        assert found == after or (any(doubts) and found == "refused")
+
+
+@given(st.text(max_size=80), st.text(max_size=80), st.integers(1, 5))
+def test_that_holds_for_any_characters(old: str, new: str, context: int) -> None:
+    assume(old != new)
     assert apply_patch(diff(old, new, context), {"f": old}) == {"f": new}
     assert apply_patch(diff(old, new, context), {"f": new}, reverse=True) == {"f": old}
 
 
-@given(st.text(max_size=80), st.text(max_size=80))
-def test_that_holds_for_any_characters(old: str, new: str) -> None:
-    assume(old != new and "&" not in old + new)  # entities that come new to a file are refused
-    assert apply_patch(diff(old, new), {"f": old}) == {"f": new}
-    assert apply_patch(diff(old, new), {"f": new}, reverse=True) == {"f": old}
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_diff_of_trees_by_git_gives_the_second_tree_and_its_reverse_the_first(tmp_path: Path) -> None:
+    repository = diffs.Repository(tmp_path)
+    for seed in range(400):
+        rng = random.Random(seed)
+        before, after = diffs.tree(rng)
+        assume_changed = before != after
+        options = (rng.choice(diffs.OPTIONS), f"-U{rng.randint(0, 5)}", rng.choice(diffs.STYLES))
+        patch = repository.diff(before, after, *options)
+        if assume_changed and ("-B" not in options or repository.takes(patch, before, after)):
+            assert diffs.verdict(patch, before, after) == "right", (seed, patch)
+            if "\ncopy from " not in patch:  # the copied text is not in it
+                assert diffs.verdict(patch, before, after, reverse=True) == "right", (seed, patch)
 
 
 @given(_pairs())
