@@ -53,7 +53,7 @@ CREDENTIALS = (
     *("credentials", "credentials.toml", ".credentials", "config.toml", ".npmrc", ".netrc", ".pypirc"),
     *("settings.xml", "settings-security.xml", "auth.json", "etc/npmrc", "etc/pip.conf"),
 )
-_TOO_MUCH = ("/", "/root", "/home", "/tmp", "/var", "/etc", "/run", "/proc", "/sys", "/dev", "/mnt", "/srv")
+TOO_MUCH = ("/", "/root", "/home", "/tmp", "/var", "/etc", "/run", "/proc", "/sys", "/dev", "/mnt", "/srv")
 _BIN = ("bin", "sbin", "shims", "condabin", "Scripts")
 
 
@@ -179,7 +179,7 @@ def _add(path: Path, root: Path, home: Path, found: dict[Path, None]) -> None:
             home / ".local/share",
             home / ".cache",
         }
-        holds_a_home = _is_in(home, place) or place.parent == Path("/home") or str(place) in _TOO_MUCH
+        holds_a_home = _is_in(home, place) or place.parent == Path("/home") or str(place) in TOO_MUCH
         if (holds_a_home and not _is_system(place)) or place in too_much or _is_in(place, root):
             return
     found[path] = None
