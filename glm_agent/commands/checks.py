@@ -101,12 +101,13 @@ def check_sandbox() -> Check:
     offer = sandbox.probe()
     kept = f"{f'Landlock ABI {offer.landlock_abi}' if offer.landlock_abi else 'no Landlock'}, seccomp"
     gaps = f"; not kept: {'; '.join(offer.gaps)}" if offer.gaps else ""
+    gaps += f"; file tools are {'' if offer.landlock_abi else 'not '}kept to the repository by the kernel too"
     if offer.tier == "A":
         return Check("sandbox", "ok", f"tier A: namespaces with a root of their own, {kept}{gaps}")
     advice = "enable user namespaces, or use a container that has them, for tier A"
     if offer.tier == "B":
         return Check("sandbox", "warn", f"tier B, in place: {offer.reason}; {kept}{gaps}", advice)
-    said = f"commands cannot be confined here, so none are offered: {offer.reason}"
+    said = f"commands cannot be confined here, so none are offered: {offer.reason}{gaps}"
     return Check("sandbox", "warn", said, advice)
 
 

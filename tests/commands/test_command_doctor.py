@@ -55,6 +55,7 @@ def test_all_is_looked_at_and_said_line_by_line(
     assert said["key"] == "in ZAI_API_KEY, from the environment"
     assert said["provider"] == "zai at https://api.z.ai/api/paas/v4 (default), model glm-4.7"
     assert said["sandbox"].startswith("tier A: namespaces with a root of their own, Landlock ABI ")
+    assert said["sandbox"].endswith("; file tools are kept to the repository by the kernel too")
     assert KEY not in ran.out
 
 
