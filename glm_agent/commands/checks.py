@@ -148,11 +148,11 @@ def check_config(settings: Settings) -> Check:
 
 def check_provider(settings: Settings, provider: Provider, model: Model) -> Check:
     url, origin = config.find_base_url(settings, provider)
-    host = check_base_url(url)
+    check_base_url(url)
     unknown = "" if model.known else f", of which nothing is known: a window of {model.window} is assumed"
     found = f"{provider.name} at {url} ({origin}), model {model.id}{unknown}"
-    is_near = re.fullmatch(r"(localhost|127\.[0-9.]+|::1|\[::1\])(:\d+)?", host)
-    if url.startswith("http:") and not is_near:
+    config.require_privacy(settings, url, origin)
+    if not config.is_private(url):
         return Check(
             "provider", "warn", f"{found}; code and key go there unencrypted", "use https, or a tunnel"
         )

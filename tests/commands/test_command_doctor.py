@@ -133,8 +133,11 @@ def test_a_provider_that_cannot_be_asked_is_2(glm: Run, words: tuple[str, ...], 
     assert json.loads(ran.out)["live"]["cost"].startswith("nothing was sent: provider")
 
 
-def test_code_and_key_in_the_clear_are_a_warning(glm: Run) -> None:
-    far = found(glm("doctor", "--json", *to("http://gpu.example/v1")))["provider"]
+def test_code_and_key_in_the_clear_are_a_warning_where_the_user_wants_that(glm: Run) -> None:
+    words = ("doctor", "--json", *to("http://gpu.example/v1"))
+    refused = glm(*words)
+    assert (refused.code, found(refused)["provider"]["status"]) == (2, "fail")
+    far = found(glm(*words, "--insecure-http"))["provider"]
     assert (far["status"], far["next"]) == ("warn", "use https, or a tunnel")
     for near in ("localhost:1", "127.0.0.1:1", "[::1]:1"):
         assert found(glm("doctor", "--json", *to(f"http://{near}/v1")))["provider"]["status"] == "ok"
