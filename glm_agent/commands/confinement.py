@@ -162,8 +162,7 @@ def _reach(stage: Stage, outputs: Path, writes: bool) -> Reach:
     home = Path(stage.settings.environment.get("HOME", "/"))
     git_reads: list[Path] = []
     with suppress(RepositoryError):  # without git, there are other ways to search
-        path = str(Path(git.binary(top)).parent)
-        git_reads += sandbox.tool_chains({"PATH": path}, top, home)
+        git_reads += sandbox.installation(Path(git.binary(top)), top, home)
         git_reads += git.elsewhere(top)
     return Reach((top,) if writes else (), (top, outputs, *git_reads), home)
 

@@ -8,7 +8,7 @@ from .kernel import shield
 from .offer import GAPS_IN_PLACE, Offer, probe
 from .plan import Confined, Tier, confine
 from .policy import PROTECTED, Limits, Policy
-from .reach import standard, tool_chains
+from .reach import installation, standard
 from .run import Ran, Runner, confined, run, unconfined, withheld
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Undone",
     "confine",
     "confined",
+    "installation",
     "probe",
     "record",
     "recover",
@@ -33,7 +34,6 @@ __all__ = [
     "run",
     "shield",
     "standard",
-    "tool_chains",
     "unconfined",
     "withheld",
 ]

@@ -116,6 +116,13 @@ def tool_chains(start: Mapping[str, str], root: Path, home: Path, text: str = ""
     return tuple(path for path in found if os.access(path, os.F_OK))
 
 
+def installation(program: Path, root: Path, home: Path) -> tuple[Path, ...]:
+    """What `program` is a part of: its folder, and where the links there lead."""
+    found: dict[Path, None] = {}
+    _follow(program.parent, root, home, found)
+    return tuple(found)
+
+
 def _paths_in(text: str) -> Iterable[Path]:
     return [Path(word) for word in re.findall(r"(?:^|(?<=[\s=:'\"(]))/[^\s:;'\"|&<>()$`*?]+", text)]
 

@@ -75,15 +75,14 @@ ATTEMPTS = calls(
     call(3, "search", pattern="somebody", path="../beside.txt"),
     call(4, "read", path="/proc/self/environ"),
     call(5, "write", path="../made.txt", content="x"),
-    call(6, "write", path="/tmp/glm-agent-test-made.txt", content="x"),
 )
 
 
 def test_a_door_left_open_leads_nowhere(root: Path, beside: Path, fence: sandbox.Fence) -> None:
     said = use(root, fence, ATTEMPTS)
-    assert ["Permission denied" in text for text in said] == [True, True, False, True, True, True], said
+    assert ["Permission denied" in text for text in said] == [True, True, False, True, True], said
     assert SECRET.strip() not in "".join(said)
-    assert not (root.parent / "made.txt").exists() and not Path("/tmp/glm-agent-test-made.txt").exists()
+    assert not (root.parent / "made.txt").exists()
 
 
 def test_without_the_wall_it_would_lead_out(root: Path, beside: Path) -> None:
