@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 
 from .errors import ToolError
 from .tools.arguments import decode
 from .types import Complete, Event, Message, Said, Stopped, Tool, ToolCall, ToolResult, ToolStarted, User
 
 _AT_ONCE = 8  # reads that run together
+_IN_A_TURN = 16  # calls that are run
 _LAST_WORDS = 0.8  # seconds that cancelled tools have, all together
 _LAND = 0.85  # share of a cap after which the model is told to come to an end
 
@@ -52,13 +53,12 @@ class Agent:
     def _run_tools(self, calls: list[ToolCall]) -> Generator[Event, None, list[ToolResult]]:
         """Neighbouring readers run together, a writer runs alone; results keep the model's order."""
         results: list[ToolResult] = []
-        for reads_only, batch in groupby(calls, key=self._reads_only):
-            group, size = list(batch), _AT_ONCE if reads_only else 1
-            for start in range(0, len(group), size):
-                part = group[start : start + size]
+        for reads_only, batch in groupby(calls[:_IN_A_TURN], key=self._reads_only):
+            while part := list(islice(batch, _AT_ONCE if reads_only else 1)):
                 yield from map(ToolStarted, part)
                 results += self._together(part)
-        return results
+        too_many = f"error: not run: only {_IN_A_TURN} calls are run in one turn; ask for fewer at once"
+        return results + [ToolResult(call.id, too_many, ok=False) for call in calls[_IN_A_TURN:]]
 
     def _reads_only(self, call: ToolCall) -> bool:
         tool = self.tools.get(call.name)

@@ -69,6 +69,7 @@ def fix(
     effort: o.EffortOption = None,
     temperature: o.Temperature = None,
     max_tokens: o.MaxTokens = None,
+    insecure_http: o.InsecureHttp = None,
     max_turns: o.MaxTurns = None,
     max_wall_time: o.MaxWallTime = None,
     max_tool_calls: o.MaxToolCalls = None,
@@ -118,6 +119,7 @@ def ask(
     effort: o.EffortOption = None,
     temperature: o.Temperature = None,
     max_tokens: o.MaxTokens = None,
+    insecure_http: o.InsecureHttp = None,
     max_turns: o.MaxTurns = None,
     max_wall_time: o.MaxWallTime = None,
     max_tool_calls: o.MaxToolCalls = None,
@@ -204,12 +206,14 @@ def doctor(
     base_url: o.BaseUrl = None,
     env_file: o.EnvFile = None,
     bare: o.Bare = None,
+    insecure_http: o.InsecureHttp = None,
 ) -> None:
     """Check this machine; with --live, also what the endpoint does."""
     flags = {"cd": cd, "provider": provider, "model": model, "base_url": base_url}
+    flags |= {"env_file": env_file, "bare": bare, "insecure_http": insecure_http}
     from .commands import doctor as command
 
-    raise typer.Exit(command.run(json, live, save, _flags({**flags, "env_file": env_file, "bare": bare})))
+    raise typer.Exit(command.run(json, live, save, _flags(flags)))
 
 
 @app.command()

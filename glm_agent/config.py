@@ -26,6 +26,7 @@ KEY = "GLM_AGENT_API_KEY"
 _PREFIX = "GLM_AGENT_"
 _JSON, _FORMAT = _PREFIX + "JSON", _PREFIX + "OUTPUT_FORMAT"
 _FILE_OPTIONS = [name for name, option in OPTIONS.items() if option.file]
+_HERE = re.compile(r"(?i)http://(?:localhost|127(?:\.[0-9]{1,3}){3}|0\.0\.0\.0|\[::1?\])(?::[0-9]+)?(?:/|$)")
 _ENV_LINE = re.compile(
     r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*"
     r"(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<plain>.*?))(?:\s#.*)?\s*"
@@ -144,6 +145,23 @@ def find_base_url(settings: Settings, provider: Provider) -> tuple[str, str]:
     if provider.base_url:
         return provider.base_url, "default"
     raise UsageError(f"provider {provider.name} needs --base-url, for example http://127.0.0.1:8000/v1")
+
+
+def require_privacy(settings: Settings, url: str, origin: str) -> None:
+    """Raises UsageError, ConfigError if a flag did not say so, for http:// to another machine."""
+    if is_private(url) or settings.insecure_http:
+        return
+    problem = UsageError if origin == "flag" else ConfigError
+    host = url.partition("//")[2].partition("/")[0]
+    raise problem(
+        f"{host} is asked over http://, so that key and code would go there unencrypted; use https, or a "
+        "tunnel, or --insecure-http if nobody else is on that network"
+    )
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can read what is sent: it is encrypted, or does not leave this machine."""
+    return not url.lower().startswith("http:") or bool(_HERE.match(url))
 
 
 def find_key(settings: Settings, provider: Provider) -> tuple[str, str] | None:

@@ -25,7 +25,18 @@ _PATIENCE = 1.0  # seconds until we look whether git waits for what is no file
 _STILL = 10.0  # seconds in which a git that works uses some of the processor
 _MOST_DRIVERS = 4000  # settings that are overridden one by one
 
-__all__ = ["GitError", "argv", "environment", "find_root", "ignored", "obstacle", "run", "stamp"]
+__all__ = [
+    "GitError",
+    "argv",
+    "binary",
+    "elsewhere",
+    "environment",
+    "find_root",
+    "ignored",
+    "obstacle",
+    "run",
+    "stamp",
+]
 
 
 class GitError(RepositoryError):
@@ -45,7 +56,7 @@ def argv(root: Path, *args: str) -> list[str]:
     if (place := os.path.realpath(root)) in _trusted:
         overrides.append(f"safe.directory={place}")
     options = [word for override in overrides for word in ("-c", override)]
-    return [_binary(root), "--no-pager", *options, "-C", str(root), *args]
+    return [binary(root), "--no-pager", *options, "-C", str(root), *args]
 
 
 def environment(root: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -54,6 +65,15 @@ def environment(root: Path, extra: Mapping[str, str] | None = None) -> dict[str,
     Raises RepositoryError for a repository that git would hang on, or be led away by.
     """
     return {**_surroundings(root), **_without_drivers(root), **(extra or {})}
+
+
+def binary(root: Path) -> str:
+    """git's absolute path, never one inside the repository. Raises RepositoryError if there is none."""
+    path = _path(root)
+    found = shutil.which("git", path=path)
+    if found and not _is_inside(found, root):
+        return found
+    raise RepositoryError("git was not found on PATH; install git")
 
 
 def ignored() -> list[str]:
@@ -77,6 +97,16 @@ def run(
     if done.code not in ok:
         raise GitError(f"git {args[0]} failed: {_first_line(done)}", done.code)
     return done.stdout
+
+
+def elsewhere(root: Path) -> list[Path]:
+    """Files and folders outside of `root` that git reads there. Raises RepositoryError, as `environment`."""
+    found = [Path(_own_ignore_file(root))]
+    if os.path.lexists(root / ".git"):
+        places = gitdir.locate(root)
+        named = _scan(root, stamp(root)).files
+        found += [*places, *gitdir.lenders(places), *(root / name for name in named)]
+    return found
 
 
 def stamp(root: Path) -> tuple[int, ...]:
@@ -122,30 +152,37 @@ def _surroundings(root: Path) -> dict[str, str]:
 
 def _without_drivers(root: Path) -> dict[str, str]:
     """Variables that make every driver run nothing: their names may hold `=`, which `-c` cannot say."""
-    return dict(_overridden(root, stamp(root))) if os.path.lexists(root / ".git") else {}
+    return dict(_scan(root, stamp(root)).overrides) if os.path.lexists(root / ".git") else {}
+
+
+class _Scan(NamedTuple):
+    overrides: tuple[tuple[str, str], ...]  # variables that make every configured program nothing
+    files: frozenset[str]  # that the configuration is in
 
 
 @cache
-def _overridden(root: Path, _: tuple[int, ...]) -> tuple[tuple[str, str], ...]:
-    """One scan of the configuration, with all that it includes."""
+def _scan(root: Path, _: tuple[int, ...]) -> _Scan:
+    """One look at the configuration, with all that it includes."""
     env = _surroundings(root) | gitrules.counted([(gitrules.MARKER, "1")])
     env["GIT_DIR"] = str(gitdir.locate(root).folder)  # whoever owns it: it is only read
-    words = [_binary(root), "-C", str(root), "config", "--includes", "--name-only", "-z", "--list"]
-    done = _done(root, words, env, b"", _SCAN)
+    options = ("--includes", "--show-origin", "--name-only", "-z", "--list")
+    done = _done(root, [binary(root), "-C", str(root), "config", *options], env, b"", _SCAN)
     if done.code:
         raise GitError(f"git cannot read the configuration of {root}: {_first_line(done)}", done.code)
-    names = {os.fsdecode(name) for name in done.stdout.split(b"\0")}
+    said = os.fsdecode(done.stdout).split("\0")
+    names, origins = set(said[1::2]), set(said[::2])
     if gitrules.MARKER not in names:
         raise RepositoryError("this git is too old to be told what not to run; install git 2.31 or newer")
     pairs = gitrules.harmless(names)
     if len(pairs) > _MOST_DRIVERS:
         raise RepositoryError(f"{root} configures more than {_MOST_DRIVERS} programs for git; remove some")
-    return tuple(gitrules.counted(pairs).items())
+    files = frozenset(origin[5:] for origin in origins if origin.startswith("file:"))
+    return _Scan(tuple(gitrules.counted(pairs).items()), files)
 
 
 def _included(root: Path, file: Path) -> list[str]:
     options = ("--no-includes", "-z", "--file", str(file), "--get-regexp", r"^include.*path$")
-    words = [_binary(root), "config", *options]
+    words = [binary(root), "config", *options]
     done = subprocess.run(words, env=_surroundings(root), capture_output=True, timeout=_SCAN, check=False)
     entries = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     return [entry.partition("\n")[2] for entry in entries]
@@ -239,7 +276,7 @@ def _own_values(root: Path, name: str) -> list[str]:
     }
     env |= {"GIT_DIR": os.devnull, "LC_ALL": "C.UTF-8"}
     env |= {"HOME": os.environ["HOME"]} if "HOME" in os.environ else {}
-    words = [_binary(root), "-C", "/", "config", "-z", "--type=path", "--get-all", name]
+    words = [binary(root), "-C", "/", "config", "-z", "--type=path", "--get-all", name]
     done = _done(root, words, env | {"PATH": _path(root)}, b"", _SCAN)
     values = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     last = max((at for at, value in enumerate(values) if not value), default=-1)
@@ -263,15 +300,6 @@ def _mentions(file: Path, word: bytes) -> bool:
         return file.is_file() and word in file.read_bytes().lower()
     except OSError:  # not readable: as if it were not there
         return False
-
-
-def _binary(root: Path) -> str:
-    """git's absolute path, never one inside the repository. Raises RepositoryError if there is none."""
-    path = _path(root)
-    found = shutil.which("git", path=path)
-    if found and not _is_inside(found, root):
-        return found
-    raise RepositoryError("git was not found on PATH; install git")
 
 
 def _path(root: Path) -> str:

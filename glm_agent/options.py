@@ -96,6 +96,12 @@ Temperature = Annotated[
     str | None, _text("--temperature", "0 to 2; the provider's default if not given.", "N")
 ]
 MaxTokens = Annotated[str | None, _text("--max-tokens", "At most so many tokens in one reply.", "N")]
+InsecureHttp = Annotated[
+    bool | None,
+    typer.Option(
+        "--insecure-http", help="Ask another machine over http://, unencrypted.", show_default=False
+    ),
+]
 
 OutputFormat = Annotated[
     Format | None,

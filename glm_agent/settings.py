@@ -26,6 +26,7 @@ class Settings:
     effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    insecure_http: bool = False
     output_format: Literal["text", "json", "stream-json"] = "text"
     include_partial_messages: bool = False
     output_last_message: str | None = None
@@ -166,6 +167,7 @@ OPTIONS: dict[str, Option] = {
     "effort": Option(choice("low", "high", "max")),
     "temperature": Option(number(0, 2)),
     "max_tokens": Option(integer(1)),
+    "insecure_http": Option(flag),
     "output_format": Option(choice("text", "json", "stream-json")),
     "include_partial_messages": Option(flag),
     "output_last_message": Option(text, file=False),

@@ -124,9 +124,27 @@ def test_no_more_than_eight_readers_run_at_once() -> None:
         running.discard(threading.get_ident())
         return ToolOutput("")
 
-    made = [call(number, "count") for number in range(20)]
+    made = [call(number, "count") for number in range(16)]
     events = run(Script(calls(*made), says("Done")), tool("count", count))
-    assert (max(most), len(results(events))) == (8, 20)
+    assert (max(most), len(results(events))) == (8, 16)
+
+
+def test_of_two_hundred_calls_in_a_turn_sixteen_are_run_and_all_are_answered() -> None:
+    made = [call(number, "read" if number % 5 else "write", text=str(number)) for number in range(200)]
+    script = Script(calls(*made), calls(call(200, "read", text="on")), says("Done"))
+    one = agent(script, READ, WRITE, tool_calls=1000)
+    events = list(one.run([], "Go"))
+    too_many = "error: not run: only 16 calls are run in one turn; ask for fewer at once"
+    assert [event.call for event in events if isinstance(event, ToolStarted)] == [
+        *made[:16],
+        call(200, "read", text="on"),
+    ]
+    assert results(events) == [
+        *(ToolResult(f"call_{number}", f"echo {number}") for number in range(16)),
+        *(ToolResult(f"call_{number}", too_many, ok=False) for number in range(16, 200)),
+        ToolResult("call_200", "echo on"),
+    ]
+    assert one.calls == 17, "what is not run counts against no cap"
 
 
 def test_every_call_gets_exactly_one_answer_whatever_happens() -> None:

@@ -20,6 +20,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "effort": ("max", "max"),
     "temperature": ("0.5", 0.5),
     "max_tokens": ("100", 100),
+    "insecure_http": ("1", True),
     "output_format": ("json", "json"),
     "include_partial_messages": ("1", True),
     "output_last_message": ("a", "a"),
@@ -195,3 +196,43 @@ def test_an_error_never_holds_two_lines(tmp_path: Path) -> None:
         with pytest.raises(AgentError) as caught:
             loaded(tmp_path, text)
         assert "\n" not in str(caught.value)
+
+
+NEAR = (
+    "http://localhost/v1",
+    "HTTP://LocalHost:1",
+    "http://127.0.0.1:8000/v1",
+    "http://127.9.9.9",
+    "http://[::1]:1/v1",
+)
+FAR = (
+    *(
+        "http://gpu/v1",
+        "http://192.168.0.5:8000/v1",
+        "http://10.0.0.1",
+        "HTTP://host/v1",
+        "http://[fe80::1]/v1",
+    ),
+    *("http://localhost.evil.example/v1", "http://127.0.0.1.evil.example", "http://evil.example/localhost/"),
+)
+
+
+@pytest.mark.parametrize("url", [*NEAR, *FAR, "https://host/v1", "http://0.0.0.0:8000/v1"])
+def test_what_leaves_this_machine_is_encrypted_or_insisted_on(url: str, tmp_path: Path) -> None:
+    assert config.is_private(url) == (url not in FAR)
+    if url in FAR:
+        for origin, problem in (
+            ("flag", UsageError),
+            ("environment A", ConfigError),
+            ("default", ConfigError),
+        ):
+            with pytest.raises(
+                problem, match="go there unencrypted; use https, or a tunnel, or --insecure-http"
+            ):
+                config.require_privacy(Settings(), url, origin)
+    config.require_privacy(Settings(insecure_http=True), url, "flag")
+
+
+def test_a_repository_cannot_insist_on_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a repository may not set insecure_http"):
+        loaded(tmp_path, "insecure_http = true")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+_COMPILED = {"llama": ("--no-binary", "llama-cpp-python")}  # from its source; all else comes as it is
 
 if sys.version_info < (3, 11):  # noqa: UP036 - an older Python is to be told so
     sys.exit(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}")
@@ -41,7 +42,9 @@ def _ensure(venv: Path, lock: str, package: list[str]) -> Path:
         _run([sys.executable, "-m", "venv", "--clear", str(venv)], f"cannot create {venv} ({hint})")
     print(f"Installing requirements/{lock}.txt …", file=sys.stderr)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--require-hashes", "-r", str(requirements)], "pip could not install the requirements")
+    wheels = ("--only-binary", ":all:", *_COMPILED.get(lock, ()))  # whose installation runs nothing
+    words = [*pip, "--require-hashes", *wheels, "-r", str(requirements)]
+    _run(words, "pip could not install the requirements")
     if package:
         _run([*pip, *package], "pip could not install the package")
     stamp.write_text(wanted, "utf-8")

@@ -101,12 +101,13 @@ def check_sandbox() -> Check:
     offer = sandbox.probe()
     kept = f"{f'Landlock ABI {offer.landlock_abi}' if offer.landlock_abi else 'no Landlock'}, seccomp"
     gaps = f"; not kept: {'; '.join(offer.gaps)}" if offer.gaps else ""
+    gaps += f"; file tools are {'' if offer.landlock_abi else 'not '}kept to the repository by the kernel too"
     if offer.tier == "A":
         return Check("sandbox", "ok", f"tier A: namespaces with a root of their own, {kept}{gaps}")
     advice = "enable user namespaces, or use a container that has them, for tier A"
     if offer.tier == "B":
         return Check("sandbox", "warn", f"tier B, in place: {offer.reason}; {kept}{gaps}", advice)
-    said = f"commands cannot be confined here, so none are offered: {offer.reason}"
+    said = f"commands cannot be confined here, so none are offered: {offer.reason}{gaps}"
     return Check("sandbox", "warn", said, advice)
 
 
@@ -147,11 +148,11 @@ def check_config(settings: Settings) -> Check:
 
 def check_provider(settings: Settings, provider: Provider, model: Model) -> Check:
     url, origin = config.find_base_url(settings, provider)
-    host = check_base_url(url)
+    check_base_url(url)
     unknown = "" if model.known else f", of which nothing is known: a window of {model.window} is assumed"
     found = f"{provider.name} at {url} ({origin}), model {model.id}{unknown}"
-    is_near = re.fullmatch(r"(localhost|127\.[0-9.]+|::1|\[::1\])(:\d+)?", host)
-    if url.startswith("http:") and not is_near:
+    config.require_privacy(settings, url, origin)
+    if not config.is_private(url):
         return Check(
             "provider", "warn", f"{found}; code and key go there unencrypted", "use https, or a tunnel"
         )

@@ -6,15 +6,16 @@ import hashlib
 import os
 import shutil
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import config, git, gitdir, policy, sandbox
-from ..errors import SandboxError, UsageError
+from .. import config, git, gitdir, policy, sandbox, tools
+from ..errors import RepositoryError, SandboxError, UsageError
 from ..hiding import masked_settings, secret_files
-from ..sandbox import Offer, Policy, Ran, Runner, Tier
+from ..sandbox import Fence, Offer, Policy, Ran, Reach, Runner, Tier
 from ..secrets import Secrets
 from ..types import Json
 from ..workspace import Workspace
@@ -57,6 +58,13 @@ def open_workspace(stage: Stage) -> Workspace:
     """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
     forbidden = partial(policy.forbidden, allowed=stage.settings.allow_path, also=_also(stage))
     return Workspace(stage.top, _secrets(stage), forbidden)
+
+
+def fence_files(stage: Stage, folder: Path, *, writes: bool) -> Fence:
+    """For threads of tools that work on files: the tree, what the session in `folder` keeps, git's own."""
+    fence = Fence(partial(_reach, stage, tools.outputs(folder), writes))
+    stage.closers.append(fence.close)
+    return fence
 
 
 def choose(stage: Stage, command: str) -> Confinement:
@@ -146,6 +154,17 @@ def _policy(stage: Stage, mode: str) -> tuple[Policy, int]:
         network=settings.network,
     )
     return found, len(hidden)
+
+
+def _reach(stage: Stage, outputs: Path, writes: bool) -> Reach:
+    outputs.mkdir(mode=0o700, parents=True, exist_ok=True)  # there can be no rule for what is not there
+    top = stage.top.resolve()
+    home = Path(stage.settings.environment.get("HOME", "/"))
+    git_reads: list[Path] = []
+    with suppress(RepositoryError):  # without git, there are other ways to search
+        git_reads += sandbox.installation(Path(git.binary(top)), top, home)
+        git_reads += git.elsewhere(top)
+    return Reach((top,) if writes else (), (top, outputs, *git_reads), home)
 
 
 def _elsewhere(places: gitdir.Places | None, root: Path) -> list[Path]:

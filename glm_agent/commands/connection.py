@@ -15,7 +15,7 @@ from ..rows import Model, Provider
 from ..settings import Settings
 from ..slots import open_slots
 from ..tools.arguments import decode
-from ..transport import Transport
+from ..transport import Transport, check_base_url
 from ..types import Json, Tool
 from ..watchdog import Limits, watch
 from .conduct import Stage
@@ -34,8 +34,10 @@ def choose_model(settings: Settings) -> tuple[Provider, Model]:
 
 
 def connect(settings: Settings, provider: Provider) -> Transport:
-    """Raises AuthError without a key, UsageError without a usable URL; sends nothing."""
-    url, _ = config.find_base_url(settings, provider)
+    """Raises AuthError without a key, UsageError or ConfigError without a usable URL; sends nothing."""
+    url, origin = config.find_base_url(settings, provider)
+    check_base_url(url)  # whose refusals hide a password
+    config.require_privacy(settings, url, origin)
     found = config.find_key(settings, provider)
     longest = max(_LONG_THOUGHT, *(getattr(settings, name) or 0.0 for name in _TIMEOUTS))
     connect = settings.timeout_connect or _CONNECT

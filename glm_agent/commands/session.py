@@ -23,7 +23,7 @@ from ..types import Event, Json, Message, Started, Tool
 from ..workspace import Workspace
 from . import artefacts
 from .conduct import Stage
-from .confinement import Confinement, open_workspace
+from .confinement import Confinement, fence_files, open_workspace
 from .connection import choose_model, connect, open_client
 from .task import Task
 
@@ -55,7 +55,8 @@ def open_session(
     transport = connect(settings, provider)
     folder = _open_journal(stage)
     workspace = open_workspace(stage)
-    built = tools.build(command, workspace, folder, confinement.run)
+    fence = fence_files(stage, folder, writes=command == "fix")
+    built = tools.build(command, workspace, folder, confinement.run, fence)
     kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
     extra = [text for text in (answer and structured.INSTRUCTION, settings.append_system_prompt) if text]

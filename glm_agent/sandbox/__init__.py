@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from .fence import Fence, Reach
 from .guard import Undone, record, recover, restore
 from .kernel import shield
 from .offer import GAPS_IN_PLACE, Offer, probe
 from .plan import Confined, Tier, confine
 from .policy import PROTECTED, Limits, Policy
-from .reach import standard
+from .reach import installation, standard
 from .run import Ran, Runner, confined, run, unconfined, withheld
 
 __all__ = [
     "GAPS_IN_PLACE",
     "PROTECTED",
     "Confined",
+    "Fence",
     "Limits",
     "Offer",
     "Policy",
     "Ran",
+    "Reach",
     "Runner",
     "Tier",
     "Undone",
     "confine",
     "confined",
+    "installation",
     "probe",
     "record",
     "recover",

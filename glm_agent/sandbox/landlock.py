@@ -17,10 +17,16 @@ _BIND_TCP, _CONNECT_TCP, _ABSTRACT_SOCKETS, _SIGNALS = 1, 2, 1, 2
 
 
 def restrict(abi: int, rules: list[tuple[bytes, int]], *, tcp: bool) -> None:
-    """Confine this thread to `rules`, folder or file and rights; what is not there is passed over.
+    """Confine this thread to `rules`, as `ruleset` makes of them. Needs no_new_privs."""
+    made = ruleset(abi, rules, tcp=tcp)
+    enter(made)
+    os.close(made)
+
+
+def ruleset(abi: int, rules: list[tuple[bytes, int]], *, tcp: bool) -> int:
+    """A descriptor to `enter`: folders or files with rights; what is not there is passed over.
 
     As much as `abi` knows: no signals or abstract sockets to processes outside, and no TCP unless `tcp`.
-    Needs no_new_privs.
     """
     known = _known(abi)
     words = [known]
@@ -29,11 +35,15 @@ def restrict(abi: int, rules: list[tuple[bytes, int]], *, tcp: bool) -> None:
     if abi >= 6:
         words.append(_ABSTRACT_SOCKETS | _SIGNALS)
     attributes = b"".join(word.to_bytes(8, sys.byteorder) for word in words)
-    ruleset = kernel.system(444, attributes, len(attributes), 0)
+    made = kernel.system(444, attributes, len(attributes), 0)
     for path, rights in rules:
-        _allow(ruleset, path, rights & known)
+        _allow(made, path, rights & known)
+    return made
+
+
+def enter(ruleset: int) -> None:
+    """Confine this thread, and all that it starts, for good. Needs no_new_privs."""
     kernel.system(446, ruleset, 0)
-    os.close(ruleset)
 
 
 def _known(abi: int) -> int:

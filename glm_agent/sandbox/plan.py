@@ -157,7 +157,12 @@ def _rules_in_new_root(policy: Policy) -> list[tuple[bytes, int]]:
 
 def _readable(policy: Policy) -> list[Path]:
     online = [Path("/etc/resolv.conf")] if policy.network else []
-    return [*map(Path, (*_SYSTEM, *_MACHINE)), *_etc(), *online, *policy.readable]
+    return [*system(), *online, *policy.readable]
+
+
+def system() -> list[Path]:
+    """What of the machine any program may read: itself, and nothing of who works here."""
+    return [*map(Path, (*_SYSTEM, *_MACHINE)), *_etc()]
 
 
 @cache

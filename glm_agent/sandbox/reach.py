@@ -53,7 +53,7 @@ CREDENTIALS = (
     *("credentials", "credentials.toml", ".credentials", "config.toml", ".npmrc", ".netrc", ".pypirc"),
     *("settings.xml", "settings-security.xml", "auth.json", "etc/npmrc", "etc/pip.conf"),
 )
-_TOO_MUCH = ("/", "/root", "/home", "/tmp", "/var", "/etc", "/run", "/proc", "/sys", "/dev", "/mnt", "/srv")
+TOO_MUCH = ("/", "/root", "/home", "/tmp", "/var", "/etc", "/run", "/proc", "/sys", "/dev", "/mnt", "/srv")
 _BIN = ("bin", "sbin", "shims", "condabin", "Scripts")
 
 
@@ -114,6 +114,13 @@ def tool_chains(start: Mapping[str, str], root: Path, home: Path, text: str = ""
     for place in (*(home / name for name in _IN_HOME), *_paths_in(text)):
         _add(place, root, home, found)
     return tuple(path for path in found if os.access(path, os.F_OK))
+
+
+def installation(program: Path, root: Path, home: Path) -> tuple[Path, ...]:
+    """What `program` is a part of: its folder, and where the links there lead."""
+    found: dict[Path, None] = {}
+    _follow(program.parent, root, home, found)
+    return tuple(found)
 
 
 def _paths_in(text: str) -> Iterable[Path]:
@@ -179,7 +186,7 @@ def _add(path: Path, root: Path, home: Path, found: dict[Path, None]) -> None:
             home / ".local/share",
             home / ".cache",
         }
-        holds_a_home = _is_in(home, place) or place.parent == Path("/home") or str(place) in _TOO_MUCH
+        holds_a_home = _is_in(home, place) or place.parent == Path("/home") or str(place) in TOO_MUCH
         if (holds_a_home and not _is_system(place)) or place in too_much or _is_in(place, root):
             return
     found[path] = None

@@ -28,17 +28,29 @@ class Kit(NamedTuple):
     forget: Callable[[], None]
 
 
-def build(command: str, workspace: Workspace, folder: Path, run: Runner | None) -> Kit:
+def outputs(folder: Path) -> Path:
+    """Where the session whose folder this is keeps long outputs."""
+    return folder / "outputs"
+
+
+def build(
+    command: str,
+    workspace: Workspace,
+    folder: Path,
+    run: Runner | None,
+    fence: Callable[[], None] = lambda: None,
+) -> Kit:
     """The tools of one session of `command`, always in the same order; long outputs are kept in `folder`.
 
-    `run` runs commands; None where none may be run.
+    `run` runs commands; None where none may be run. `fence` is called first in each thread of any other tool.
     """
     from . import bash, edit, patch, read, search, write
 
-    seen, spill, memory = Seen(), Spill(folder / "outputs"), repeats.Memory()
+    seen, spill, memory = Seen(), Spill(outputs(folder)), repeats.Memory()
     found = [read.tool(workspace, seen, spill), search.tool(workspace, spill)]
     if command == "fix":
         found += [edit.tool(workspace, seen), write.tool(workspace, seen), patch.tool(workspace, seen)]
+    found = [_fenced(tool, fence) for tool in found]
     if run is not None:
         found.append(bash.tool(run, spill))
 
@@ -48,6 +60,14 @@ def build(command: str, workspace: Workspace, folder: Path, run: Runner | None) 
 
     masked = [_masked(tool, workspace.secrets.mask) for tool in found]
     return Kit(repeats.guard(masked, memory), forget)
+
+
+def _fenced(tool: Tool, fence: Callable[[], None]) -> Tool:
+    def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
+        fence()
+        return tool.run(arguments, cancel)
+
+    return tool._replace(run=run)
 
 
 def _masked(tool: Tool, mask: Callable[[str], str]) -> Tool:

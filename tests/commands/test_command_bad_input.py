@@ -346,3 +346,11 @@ def test_a_refusal_leaves_no_trace_in_the_repository_or_at_home(tmp_path: Path, 
     assert glm("fix", "", *HERE, at=other).code == 2
     assert glm("fix", "Add.", "--verify", CHECK, at=other).code == 41
     assert (contents(other), list(home.rglob("*"))) == (before, [])
+
+
+def test_another_machine_is_not_asked_in_the_clear(glm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLM_AGENT_API_KEY", "sk-in-the-clear-0123456789")
+    says = "gpu.example:8000 is asked over http://, so that key and code would go there unencrypted"
+    refused(glm, "ask", "Why?", *to("http://gpu.example:8000/v1"), code=2, says=says)
+    monkeypatch.setenv("GLM_AGENT_BASE_URL", "http://gpu.example:8000/v1")
+    refused(glm, "ask", "Why?", "--provider", "custom", code=52, says=says)

@@ -55,6 +55,7 @@ def test_all_is_looked_at_and_said_line_by_line(
     assert said["key"] == "in ZAI_API_KEY, from the environment"
     assert said["provider"] == "zai at https://api.z.ai/api/paas/v4 (default), model glm-4.7"
     assert said["sandbox"].startswith("tier A: namespaces with a root of their own, Landlock ABI ")
+    assert said["sandbox"].endswith("; file tools are kept to the repository by the kernel too")
     assert KEY not in ran.out
 
 
@@ -132,8 +133,11 @@ def test_a_provider_that_cannot_be_asked_is_2(glm: Run, words: tuple[str, ...], 
     assert json.loads(ran.out)["live"]["cost"].startswith("nothing was sent: provider")
 
 
-def test_code_and_key_in_the_clear_are_a_warning(glm: Run) -> None:
-    far = found(glm("doctor", "--json", *to("http://gpu.example/v1")))["provider"]
+def test_code_and_key_in_the_clear_are_a_warning_where_the_user_wants_that(glm: Run) -> None:
+    words = ("doctor", "--json", *to("http://gpu.example/v1"))
+    refused = glm(*words)
+    assert (refused.code, found(refused)["provider"]["status"]) == (2, "fail")
+    far = found(glm(*words, "--insecure-http"))["provider"]
     assert (far["status"], far["next"]) == ("warn", "use https, or a tunnel")
     for near in ("localhost:1", "127.0.0.1:1", "[::1]:1"):
         assert found(glm("doctor", "--json", *to(f"http://{near}/v1")))["provider"]["status"] == "ok"

@@ -125,7 +125,7 @@ def test_f1_nobody_listens(start: Start) -> None:
 def test_f2_no_such_name(start: Start) -> None:
     limits = {"RES_OPTIONS": "attempts:1 timeout:1"}
     scenario = Scenario("", (), 75, 0, "cannot reach nowhere.invalid: ", "", deadline=8.0)
-    check(scenario, start("http://nowhere.invalid/v1", scenario, **limits))
+    check(scenario, start("https://nowhere.invalid/v1", scenario, **limits))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_f2_no_such_name(start: Start) -> None:
     ),
 )
 def test_f2_a_name_that_cannot_be(host: str, start: Start) -> None:
-    unreachable(f"http://{host}/v1", start, 2, "--base-url")
+    unreachable(f"https://{host}/v1", start, 2, "--base-url")
 
 
 @pytest.mark.slow  # the system gives up only after a while
