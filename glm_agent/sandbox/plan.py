@@ -135,6 +135,7 @@ def _layout(policy: Policy) -> Layout:
         "links": [(os.fsencode(link), os.fsencode(text)) for link, text in links.items()],
         "work": os.fsencode(policy.root),
         "protected": [os.fsencode(name) for name in policy.protected],
+        "deeper": [os.fsencode(name) for name in policy.deeper],
         "hidden": [os.fsencode(path) for path in policy.hidden],
         "processes": max(policy.limits.processes, _FEWEST) if numbers_are_private() else 0,
     }

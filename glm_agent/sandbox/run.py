@@ -104,7 +104,11 @@ def withheld(output: bytes, exit_code: int | None, policy: Policy) -> str | None
 def _read_only(refused: bytes, policy: Policy) -> list[str]:
     if policy.read_only:
         return ["read-only: the repository"]
-    named = [path for path in policy.protected if re.search(rb"(?<![\w.-])" + _quoted(path), refused)]
+    named = [
+        path
+        for path in (*policy.protected, *policy.deeper)
+        if re.search(rb"(?<![\w.-])" + _quoted(path), refused)
+    ]
     if named:
         return [f"read-only: {', '.join(named)}"]
     return ["writable are only the repository, $HOME and /tmp"]
