@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import SandboxError
 from ..process import Start
 from . import kernel, landlock, seccomp
+from .fence import around
 from .policy import Limits, Policy
 
 if TYPE_CHECKING:
@@ -157,8 +158,13 @@ def _rules_in_new_root(policy: Policy) -> list[tuple[bytes, int]]:
 
 
 def _readable(policy: Policy) -> list[Path]:
+    """Without the homes, which may lie below a folder of the system's."""
     online = [Path("/etc/resolv.conf")] if policy.network else []
-    return [*map(Path, (*_SYSTEM, *_MACHINE)), *_etc(), *online, *policy.readable]
+    listed = [*map(Path, (*_SYSTEM, *_MACHINE)), *_etc(), *online, *policy.readable]
+    if not policy.homes:
+        return listed
+    parts = (part for path in listed for part in around(path, policy.homes, links=True))
+    return [part.place for part in parts if part.is_whole]
 
 
 @cache
@@ -199,17 +205,20 @@ def _walk(path: Path, links: dict[Path, str]) -> Path | None:
 
 
 def _rules_in_place(policy: Policy) -> list[tuple[bytes, int]]:
-    """Landlock cannot subtract, so the whole tree is writable; the guard sees to `.git` afterwards."""
-    if policy.hidden:
-        names = ", ".join(str(path) for path in policy.hidden[:3])
-        raise SandboxError(
-            f"secret files cannot be hidden without user namespaces ({names}): move them out of the "
-            "repository, or let commands read them: --allow-secrets GLOB"
-        )
+    """Landlock cannot subtract, so the whole tree is writable, and the guard sees to `.git` afterwards.
+
+    Around what is hidden each entry has a rule of its own: what is new there can be neither read nor written.
+    """
     read: list[Path] = []
     written = [policy.tmp, policy.home, *policy.writable]
     (read if policy.read_only else written).append(policy.root)
-    rules = [(path, landlock.READ) for path in (*read, *_readable(policy), Path("/proc"))]
+    open_to = [(path, landlock.READ) for path in (*read, *_readable(policy), Path("/proc"))]
+    open_to += [(path, _ALL) for path in written]
+    hidden = {*policy.hidden, *policy.homes}
+    rules = [
+        (part.place, rights if part.is_whole else landlock.READ_DIR)
+        for path, rights in open_to
+        for part in around(path, hidden)
+    ]
     rules += [(Path(path), landlock.READ | landlock.DEVICE) for path in _DEVICES]
-    rules += [(path, _ALL) for path in written]
     return [(os.fsencode(path), rights) for path, rights in rules]

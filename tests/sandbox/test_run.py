@@ -110,11 +110,6 @@ def test_a_sandbox_that_cannot_be_set_up_runs_nothing_and_says_why(box: Box, pol
     assert not (policy.root / "ran").exists()
 
 
-def test_in_place_secret_files_are_a_reason_to_refuse(box: Box, policy: sandbox.Policy) -> None:
-    with pytest.raises(SandboxError, match=r"without user namespaces \(/x/\.env\): .* --allow-secrets"):
-        box("true", tier="B", hidden=(Path("/x/.env"),))
-
-
 def test_what_did_not_exist_and_would_run_later_is_removed_and_told_of(
     box: Box, policy: sandbox.Policy
 ) -> None:
