@@ -35,6 +35,7 @@ _ETC = (
 )
 _MACHINE = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_HOMES_OF_TOOLS = {".rustup": "RUSTUP_HOME", ".pyenv": "PYENV_ROOT"}
 _MOST_STEPS = 400
 _FEWEST = 301  # processes: less the kernel does not take for a namespace
 _ALL = landlock.READ | landlock.WRITE
@@ -88,6 +89,10 @@ def confine(command: str, policy: Policy, tier: Tier) -> Confined:
 def _environment(policy: Policy, tier: Tier) -> dict[bytes, bytes]:
     tmp, home = (Path("/tmp"), policy.home_seen) if tier == "A" else (policy.tmp, policy.home)
     found = {**policy.environment, "HOME": str(home), "TMPDIR": str(tmp)}
+    if tier == "B":  # the home is another one, and what looks for its tools there is told where they are
+        for place in policy.readable:
+            if place.name in _HOMES_OF_TOOLS:
+                found.setdefault(_HOMES_OF_TOOLS[place.name], str(place))
     return {os.fsencode(name): os.fsencode(value) for name, value in found.items()}
 
 
