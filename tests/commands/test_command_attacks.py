@@ -39,11 +39,12 @@ attempt("parent", lambda: read("/proc/1/root" + home + "/.ssh/id_rsa"))
 attempt("profile", lambda: write(home + "/.bashrc"))
 attempt("state", lambda: os.listdir(home + "/.local/state/glm-agent"))
 for address in ("127.0.0.1", "::1", "localhost"):
-    attempt("provider", lambda: socket.create_connection((address, int(port)), 2).send(b"GET / HTTP/1.0\\n\\n"))
+    attempt("provider", lambda: socket.create_connection((address, int(port)), 2).send(b"GET /"))
 attempt("resolver", lambda: socket.getaddrinfo("example.com", 80))
 """
 
 
+@pytest.mark.slow
 def test_checks_of_a_hostile_repository_reach_neither_home_nor_key_nor_provider(
     repo: Path, home: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_what_the_user_opens_is_open_to_commands_at_any_depth(repo: Path, glm: R
     assert ran.result["runs_later"] == ["sub/.github/workflows/a.yml"]
 
 
+@pytest.mark.slow
 def test_a_hooks_folder_from_the_users_own_settings_is_protected_in_the_tree(
     repo: Path, glm: Run, home: Path
 ) -> None:

@@ -49,6 +49,11 @@ def test_in_place_a_hidden_file_is_opened_by_none_of_its_ways(box: Box, tree: Pa
         assert b"hunter" not in ran.done.output
         assert b"calc.py" in ran.done.output or "cat .env" in script
     assert [path.read_text() for path in hidden(tree)] == ["PASSWORD=hunter22\n"] * 2
+
+
+@pytest.mark.slow
+def test_each_of_those_ways_leads_to_a_file_that_is_not_hidden(box: Box, tree: Path) -> None:
+    box("true")  # or skip
     fresh = (
         f'rm -rf "$TMPDIR/w"; cp -a . "$TMPDIR/w"; (cd "$TMPDIR/w"; {one}); echo; echo end' for one in TRIES
     )
