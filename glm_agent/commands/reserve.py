@@ -75,11 +75,12 @@ class Reserve:
         return tuple(found)
 
     def _hooks_in(self, value: str, home: str) -> tuple[str, ...]:
-        """At the root, which must be writable, the hooks one by one."""
-        folder = Path(os.path.normpath(self._top / (home + value[1:] if value.startswith("~/") else value)))
-        if folder == self._top:
+        """At the root, which must be writable, hooks one by one; else the folder, and where its links lead."""
+        named = self._top / (home + value[1:] if value.startswith("~/") else value)
+        folders = {Path(os.path.normpath(named)), Path(os.path.realpath(named))}
+        if self._top in folders:
             return policy.HOOKS
-        return (str(folder.relative_to(self._top)),) if self._top in folder.parents else ()
+        return tuple(str(folder.relative_to(self._top)) for folder in folders if self._top in folder.parents)
 
 
 def _global_settings(env: Mapping[str, str]) -> list[Path]:

@@ -119,6 +119,7 @@ def test_a_hooks_folder_from_the_users_own_settings_is_protected_in_the_tree(
         pytest.param("xdg/git/config", "{repo}/tools", id="absolute, in the XDG folder"),
         pytest.param("own", "tools", id="named by GIT_CONFIG_GLOBAL"),
         pytest.param(".gitconfig", "tools/../tools", id="roundabout"),
+        pytest.param(".gitconfig", "{home}/way/tools", id="through a link"),
     ],
 )
 def test_hooks_are_found_wherever_the_user_names_them(
@@ -127,8 +128,9 @@ def test_hooks_are_found_wherever_the_user_names_them(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
     if place == "own":
         monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "own"))
+    (home / "way").symlink_to(repo)
     (home / place).parent.mkdir(parents=True, exist_ok=True)
-    (home / place).write_text(f"[core]\n\thooksPath = {value.format(repo=repo)}\n")
+    (home / place).write_text(f"[core]\n\thooksPath = {value.format(repo=repo, home=home)}\n")
     assert denied(play(glm, write("tools/pre-push"))) == ["tools/pre-push"]
 
 
