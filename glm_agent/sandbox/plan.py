@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import SandboxError
 from ..process import Start
 from . import kernel, landlock, seccomp
-from .fence import around
+from .gaps import around
 from .policy import Limits, Policy
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from glm_agent import sandbox
 from glm_agent.errors import SandboxError
-from glm_agent.sandbox.fence import Part, around
+from glm_agent.sandbox.gaps import Part, around
 
 Box = Callable[..., sandbox.Ran]
 
