@@ -16,6 +16,7 @@ from typing import NamedTuple
 from .shape import mapping, sequence
 from .truncate import clip_line, head_tail
 from .types import Assistant, Message, ToolCall, ToolResult, User
+from .veil import uncover
 
 _CLEAR_AT, _CLEAR_SHARE = 64_000, 0.4  # tokens, and share of the window; the smaller one counts
 _FREED_AT_LEAST = 20_000  # tokens: less is not worth a cache that starts anew; a sixth of a small window
@@ -109,7 +110,7 @@ class Fitter:
     def summarised(self, text: str) -> None:
         """Takes the answer to `summary_request`; from now on `fit` gives less, unless there is no text."""
         if text.strip():
-            self._summary = text
+            self._summary = text = uncover(text)
             goal = _summary_limit(self.limit, self.max_tokens) // 2
             self._replace(self._summarise(text, goal, _KEPT))
         self._summed = self.size(self._sent)
@@ -253,7 +254,7 @@ def _named(call: ToolCall | None) -> str:
 
 def _plain(value: object) -> str:
     """A value that the model or the disk gave, on one line of about 60 characters that can be sent."""
-    text = (value if isinstance(value, str) else str(value))[:400]
+    text = uncover(value if isinstance(value, str) else str(value))[:400]
     quoted = json.dumps(text, ensure_ascii=False)[1:-1]
     return clip_line(quoted.encode("utf-8", "replace").decode(), 60)
 

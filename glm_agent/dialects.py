@@ -18,9 +18,11 @@ from .shape import mapping
 from .spelling import near
 from .types import Assistant, Json, Message, Tool, ToolResult, User
 from .usage import Price
+from .veil import cover, cover_own
 
 _LIKELY_ID = re.compile(r"glm-\d(\.\d)?v?(-(turbo|flashx?|airx?|x))?")  # a model newer than our rows
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")  # a host refuses the whole conversation for one bad name
+_DOTS = " (a dot as in <|user·|> is ours: the file has none, and what you write loses it; copy it as shown)"
 _MAX_TOKENS = 16_384  # of one reply: bounds a runaway thought
 
 _of_the_user: dict[str, Json] = {"providers": {}, "models": {}}  # tables of rows, by the file they go over
@@ -42,6 +44,7 @@ class Dialect(NamedTuple):
     model: Model
     system: str
     options: Json  # the fields beside `model` and `messages`; `max_tokens` whatever the host calls it
+    end: str = ""  # the last line of what a tool returned: what stands before it is data
 
 
 def use_rows(providers_table: object, models_table: object) -> None:
@@ -173,23 +176,24 @@ def encode(history: Sequence[Message], dialect: Dialect, max_tokens: int | None 
     return {
         "model": model.id or model.name,
         "messages": [
-            {"role": "system", "content": dialect.system},
-            *(_message(message, provider.thought_field) for message in history),
+            {"role": "system", "content": cover(dialect.system)},
+            *(_message(message, provider.thought_field, dialect.end) for message in history),
         ],
         **options,
     }
 
 
-def _message(message: Message, thought_field: str) -> Json:
+def _message(message: Message, thought_field: str, end: str) -> Json:
+    """No control token in it but those that the host's own template brings."""
     match message:
         case User(text):
-            return {"role": "user", "content": text}
+            return {"role": "user", "content": cover(text)}
         case ToolResult(call_id=call_id, content=content):
-            return {"role": "tool", "tool_call_id": call_id, "content": content}
+            return {"role": "tool", "tool_call_id": call_id, "content": _framed(content, end)}
         case Assistant():
             # content is never null: some chat templates print that as the word None
-            encoded: Json = {"role": "assistant", "content": message.text}
-            _add_thought(encoded, message.thought, thought_field)
+            encoded: Json = {"role": "assistant", "content": cover_own(message.text)}
+            _add_thought(encoded, message.thought and cover_own(message.thought), thought_field)
             if message.calls:
                 encoded["tool_calls"] = [
                     {
@@ -205,6 +209,15 @@ def _message(message: Message, thought_field: str) -> Json:
             return encoded
 
 
+def _framed(content: str, end: str) -> str:
+    """What a tool returned up to the line `end`, which nobody can have written into a file before."""
+    covered = cover(content)
+    if not end:
+        return covered
+    note = _DOTS if covered != content else ""
+    return f"{covered.replace(end, '[end]')}\n{end}{note}"
+
+
 def _add_thought(encoded: Json, thought: str | None, field: str) -> None:
     if thought is None or field == "none":
         return
@@ -217,9 +230,17 @@ def _add_thought(encoded: Json, thought: str | None, field: str) -> None:
 def _arguments(raw: str) -> str:
     """`raw` if it is a JSON object, else an empty one: chat templates break on anything else."""
     try:
-        return raw if isinstance(json.loads(raw), dict) else "{}"
+        value = json.loads(raw)
+        if not isinstance(value, dict):
+            return "{}"
+        escaped = "\\u" in raw  # what is written so is a token all the same
+        plain = json.dumps(value, ensure_ascii=False) if escaped else raw
     except (ValueError, RecursionError):
         return "{}"
+    covered = cover_own(plain)
+    if covered == plain:
+        return raw
+    return json.dumps(json.loads(covered)) if escaped else covered
 
 
 def _tool(tool: Tool) -> Json:

@@ -177,7 +177,11 @@ AllowSecrets = Annotated[
 ]
 AllowPath = Annotated[
     list[str] | None,
-    _text("--allow-path", "Let the model write files that run by themselves, if they fit GLOB.", "GLOB"),
+    _text(
+        "--allow-path",
+        "Let the model write what runs by itself and fits GLOB; commands, if a whole folder does.",
+        "GLOB",
+    ),
 ]
 Yolo = Annotated[
     bool | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 # What tells an agent or an editor what it may do: no task needs it, and a flag cannot open it.
@@ -41,8 +41,17 @@ _LATER = re.compile(
 )
 
 
+# What git runs, in the folder that `core.hooksPath` names.
+HOOKS = (
+    *("applypatch-msg", "pre-applypatch", "post-applypatch", "pre-commit", "pre-merge-commit", "post-commit"),
+    *("prepare-commit-msg", "commit-msg", "pre-rebase", "post-checkout", "post-merge", "post-rewrite"),
+    *("pre-push", "pre-auto-gc", "push-to-checkout", "sendemail-validate", "fsmonitor-watchman"),
+    *("post-index-change", "reference-transaction", "pre-receive", "update", "post-receive", "post-update"),
+)
+
+
 class Also(NamedTuple):
-    """Folders beneath the root, without a slash at their end, that this user has made special."""
+    """Files and folders beneath the root, without a slash at their end, that this user has made special."""
 
     ours: tuple[str, ...] = ()  # hold our own configuration and state: the root is a home
     hooks: tuple[str, ...] = ()  # git runs what is in them
@@ -68,17 +77,42 @@ def forbidden(path: str, allowed: Sequence[str] = (), also: Also = _NOTHING) -> 
 def protected(allowed: Sequence[str] = (), also: Also = _NOTHING) -> tuple[str, ...]:
     """Files and folders beneath the root that a command may neither change nor make, `.git` the first.
 
-    Deeper ones of the same names are not among them.
+    For deeper ones of the same names, which are looked for, see `is_kept`.
     """
     names = [*map(_place, _AUTOMATIC), *also.hooks]
     shut = [name for name in names if not any(map(partial(_is_open, name), allowed))]
     return tuple(dict.fromkeys([".git", *map(_place, _AGENTS), *also.ours, *shut]))
 
 
+def is_kept(path: str, allowed: Sequence[str] = ()) -> bool:
+    """Whether what exists at `path`, at any depth, is a file or folder that a command may not change."""
+    places = _places().get(path.rpartition("/")[2].casefold())
+    for place in places or ():
+        lower = path.casefold()
+        if lower == place or lower.endswith(f"/{place}"):
+            return place in _agents() or not any(map(partial(_is_open, path), allowed))
+    return False
+
+
 def runs_later(path: str) -> bool:
     """Whether a build, a test, git or another agent runs or obeys what the file at `path` holds."""
     lower = path.casefold()
     return _LATER.search(lower) is not None or _fits(lower, (*_AGENTS, *_AUTOMATIC))
+
+
+@cache
+def _places() -> dict[str, list[str]]:
+    """By their last names: most files have another one, and are passed over at once."""
+    found: dict[str, list[str]] = {}
+    for glob in (*_AGENTS, *_AUTOMATIC):
+        place = _place(glob).casefold()
+        found.setdefault(place.rpartition("/")[2], []).append(place)
+    return found
+
+
+@cache
+def _agents() -> frozenset[str]:
+    return frozenset(_place(glob).casefold() for glob in _AGENTS)
 
 
 def _place(glob: str) -> str:

@@ -6,8 +6,9 @@ so that what is around it stays readable and line numbers hold.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -128,11 +129,13 @@ _LONGEST_KEY = 400  # lines
 class Secrets:
     """Which files a session withholds. `allowed` are globs of what the user lets it read all the same.
 
-    `is_tracked` tells of a path whether it is committed: a key that everybody has is no secret.
+    `is_tracked` tells of a path whether it is committed: a key that everybody has is no secret. `linked`
+    gives device and inode of those secrets that have more than one name.
     """
 
     allowed: tuple[str, ...] = ()
     is_tracked: Callable[[str], bool] = lambda path: False
+    linked: Callable[[], Collection[tuple[int, int]]] = tuple
 
     def withholds(self, path: str, read: Callable[[], bytes] = lambda: b"") -> bool:
         """Whether the file `path`, '/'-separated beneath the root, is a secret; `read` gives its content."""
@@ -142,6 +145,12 @@ class Secrets:
         if kind == "with token":
             return has_credentials(read())
         return kind == "secret" or not self.is_tracked(path)
+
+    def withholds_inode(self, path: str, status: os.stat_result) -> bool:
+        """Whether the file, found as `path`, is a secret by another of its names."""
+        if status.st_nlink < 2 or self.allows(path):  # few files have two, and to look for the names is dear
+            return False
+        return (status.st_dev, status.st_ino) in self.linked()
 
     def allows(self, path: str) -> bool:
         name = PurePosixPath(path).name

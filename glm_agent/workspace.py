@@ -221,9 +221,13 @@ class Workspace:
 
     def _withhold(self, path: str, real: str, fd: int) -> None:
         """Raises ToolError if the file open at `fd` is a secret."""
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             return
-        if self.secrets.withholds(real, lambda: os.pread(fd, MAX_FILE, 0)):
+        secrets = self.secrets
+        if secrets.withholds(real, lambda: os.pread(fd, MAX_FILE, 0)) or secrets.withholds_inode(
+            real, status
+        ):
             said = f"{paths.shown(path)} is withheld: it holds secrets. Go on without it"
             raise DeniedError(said, real, "it holds secrets")
 

@@ -27,7 +27,7 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 RANKS = (
     ("glm_agent", "errors", "outcome", "types"),
     ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
-    ("gitrules", "changes", "secrets", "spelling"),
+    ("gitrules", "changes", "secrets", "spelling", "veil"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("process",),

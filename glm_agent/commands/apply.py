@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from .. import config, outcome
+from .. import config, outcome, policy
 from ..errors import AgentError, Cancelled, RepositoryError, ToolError, UsageError
 from ..git import find_root
 from ..outcome import Outcome
+from ..paths import shown
 from ..render import discard, expendable, writer
 from ..render.sanitize import clean
 from ..secrets import Secrets
@@ -70,7 +71,15 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
         raise _refusal(error) from error
     with signals.deferred():  # what was done is said
         notes = (syntax.check(*text) for text in prepared.texts())
-        return prepared, [*prepared.lines(), *filter(None, notes)]
+        later = _run_later(prepared.details())
+        told = [f"run later, by a build, a test or a hook: {', '.join(map(shown, later))}"] if later else []
+        return prepared, [*prepared.lines(), *filter(None, notes), *told]
+
+
+def _run_later(changes: list[Json]) -> list[str]:
+    """The files that are there then, and are run or obeyed by what else the user starts."""
+    paths = [row["new_path"] or row["path"] for row in changes if row["kind"] not in ("delete", "same")]
+    return [path for path in paths if policy.runs_later(path)]
 
 
 def _read(source: str | None) -> bytes:
@@ -115,6 +124,7 @@ def _tell(
                 "written": problem is None and not asked.check,
                 "changes": changes,
                 "notes": lines,
+                "runs_later": _run_later(changes),
                 "errors": [str(problem)] if problem else [],
             }
         )

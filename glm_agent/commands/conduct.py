@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import config, outcome
 from ..dialects import providers
@@ -21,6 +22,9 @@ from ..types import Event, Finished, Started
 from . import artefacts
 from .signals import TIME_IS_UP, Signals
 from .tally import Tally
+
+if TYPE_CHECKING:
+    from .reserve import Reserve
 
 Sink = Callable[[Event], None]
 
@@ -44,6 +48,7 @@ class Stage:
         self.first: list[Sink] = []
         self.endings: list[Callable[[], None]] = []
         self.closers: list[Callable[[], None]] = []
+        self.reserve: Reserve | None = None
         self._has_begun = False
 
     @property

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import config, git, gitdir, policy, sandbox, tools
+from .. import config, git, gitdir, sandbox, tools
 from ..errors import RepositoryError, SandboxError, UsageError
-from ..hiding import masked_settings, secret_files
+from ..hiding import Survey, masked_settings
 from ..sandbox import Fence, Offer, Policy, Ran, Reach, Runner, Tier
-from ..secrets import Secrets
 from ..types import Json
 from ..workspace import Workspace
 from .conduct import Stage
+from .reserve import Reserve
 
 _USUAL = {"ask": "read-only", "fix": "workspace-write"}
 _FREE = "danger-full-access"
@@ -27,6 +27,8 @@ _WAYS_ON = (
     "enable user namespaces (glm-agent doctor says what is missing), use a container that has them, or in a "
     "machine to throw away: --sandbox danger-full-access"
 )
+_FREEDOM = "commands are not confined: they run as you, with your files, keys and network"
+_TOO_MANY = "{} has too many files to look for secrets in; let commands read all of them: --allow-secrets '*'"
 _MECHANISMS = {"A": "namespaces+landlock+seccomp", "B": "landlock+seccomp"}
 
 
@@ -56,12 +58,14 @@ class Confinement(NamedTuple):
 
 def open_workspace(stage: Stage) -> Workspace:
     """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
-    forbidden = partial(policy.forbidden, allowed=stage.settings.allow_path, also=_also(stage))
-    return Workspace(stage.top, _secrets(stage), forbidden)
+    reserve = _reserve(stage)
+    return Workspace(stage.top, reserve.secrets, reserve.forbidden)
 
 
 def fence_files(stage: Stage, folder: Path, *, writes: bool) -> Fence:
     """For threads of tools that work on files: the tree, what the session in `folder` keeps, git's own."""
+    if writes:
+        _ = _reserve(stage).also  # the user's own settings of git cannot be read behind the fence
     fence = Fence(partial(_reach, stage, tools.outputs(folder), writes))
     stage.closers.append(fence.close)
     return fence
@@ -87,7 +91,7 @@ def _choose(stage: Stage, command: str) -> Confinement:
     if command == "ask" and mode != "read-only":
         raise UsageError("ask changes nothing: its commands run in the read-only sandbox, or not at all")
     if mode == _FREE:
-        return Confinement(mode, None, True, (), sandbox.unconfined(stage.top), _freedom())
+        return Confinement(mode, None, True, (), sandbox.unconfined(stage.top), [_FREEDOM])
     if stage.root is None and settings.sandbox is None:
         return Confinement(mode, None, False, (), None, [])
     offer = sandbox.probe()
@@ -112,22 +116,31 @@ class _Confined:
         self._mode = mode
         self._tier: Tier = tier
         self._lock = threading.Lock()
-        self._ready: tuple[Runner, str | None] | None = None
+        self._policy: Policy | None = None
+        self._seen: Survey | None = None
 
     def __call__(self, command: str, timeout: float, cancel: threading.Event) -> Ran:
         with self._lock:
-            self._ready = self._ready or self._prepare()
-        run, note = self._ready
-        ran = run(command, timeout, cancel)
+            found, note = self._prepare()
+        ran = sandbox.run(command, found, self._tier, timeout=timeout, cancel=cancel)
         return ran._replace(note="; ".join(filter(None, (ran.note, note))) or None)
 
-    def _prepare(self) -> tuple[Runner, str | None]:
-        found, hidden = _policy(self._stage, self._mode)
-        return sandbox.confined(found, self._tier), _hidden(hidden) if hidden else None
-
-
-def _freedom() -> list[str]:
-    return ["commands are not confined: they run as you, with your files, keys and network"]
+    def _prepare(self) -> tuple[Policy, str | None]:
+        """Anew where a command has moved what it could not change: it is not to find it unguarded then."""
+        stage, reserve = self._stage, _reserve(self._stage)
+        reads_all = "*" in stage.settings.allow_secrets
+        if self._seen is None or self._policy is None or not self._seen.is_true_of(self._policy.root):
+            seen = reserve.survey(anew=self._seen is not None)
+            if not (seen.whole or reads_all):
+                raise SandboxError(_TOO_MANY.format(stage.top))
+            found = self._policy or _policy(stage, self._mode)
+            hidden = () if self._seen else seen.secrets  # what has gone since is gone
+            self._seen = seen
+            self._policy = replace(
+                found, hidden=(*found.hidden, *hidden), deeper=tuple(path for path, _ in seen.kept)
+            )
+        count = len(self._seen.secrets)
+        return self._policy, _hidden(count) if count else None
 
 
 def _tier(offer: Offer, wanted: str | None) -> Tier | None:
@@ -135,25 +148,28 @@ def _tier(offer: Offer, wanted: str | None) -> Tier | None:
     return None if wanted == "A" and offer.tier != "A" else offer.tier
 
 
-def _policy(stage: Stage, mode: str) -> tuple[Policy, int]:
+def _policy(stage: Stage, mode: str) -> Policy:
     settings = stage.settings
     state, tmp = _folders(stage)
     read = [Path(path).absolute() for path in settings.sandbox_read]
     words = " ".join(settings.verify) if not config.from_repository(settings, "verify") else ""
     found = sandbox.standard(stage.top, settings.environment, state, tmp, text=words, read=read)
-    hidden = () if "*" in settings.allow_secrets else tuple(secret_files(found.root, _secrets(stage)))
     own = [config.state_home().resolve()] if _is_beneath(config.state_home(), stage.top) else []
     git_has = gitdir.locate(stage.top) if stage.root else None
-    found = replace(
+    return replace(
         found,
-        hidden=(*found.hidden, *hidden, *own),
+        hidden=(*found.hidden, *own),
         readable=(*found.readable, *_elsewhere(git_has, found.root)),
         instead=tuple(masked_settings(git_has, found.store)) if git_has else (),
-        protected=policy.protected(settings.allow_path, _also(stage)),
+        protected=_reserve(stage).protected(),
         read_only=mode == "read-only",
         network=settings.network,
     )
-    return found, len(hidden)
+
+
+def _reserve(stage: Stage) -> Reserve:
+    stage.reserve = stage.reserve or Reserve(stage.settings, stage.top, stage.root is not None)
+    return stage.reserve
 
 
 def _reach(stage: Stage, outputs: Path, writes: bool) -> Reach:
@@ -171,24 +187,6 @@ def _elsewhere(places: gitdir.Places | None, root: Path) -> list[Path]:
     """What git reads that is not in the tree: of a linked work tree, or a submodule."""
     found = (place.resolve() for place in dict.fromkeys(places or ()))
     return [place for place in found if not place.is_relative_to(root)]
-
-
-def _also(stage: Stage) -> policy.Also:
-    """What is special in this tree besides the usual: our own folders in it, and where git's hooks are."""
-    top = stage.top.resolve()
-    homes = (config.config_home().resolve(), config.state_home().resolve())
-    # made by us during a command, it would be taken for the command's
-    ours = [home for home in homes if home.is_relative_to(top) and (home == homes[0] or home.exists())]
-    return policy.Also(tuple(str(home.relative_to(top)) for home in ours), _hooks(stage, top))
-
-
-def _hooks(stage: Stage, top: Path) -> tuple[str, ...]:
-    """The folder in the tree that `core.hooksPath` names; not the root, which must be writable."""
-    if stage.root is None:
-        return ()
-    said = git.run(stage.top, "config", "--local", "--includes", "-z", "--get", "core.hooksPath", ok=(0, 1))
-    folder = Path(os.path.normpath(top / os.fsdecode(said.rstrip(b"\0"))))
-    return (str(folder.relative_to(top)),) if top in folder.parents else ()
 
 
 def _folders(stage: Stage) -> tuple[Path, Path]:
@@ -216,19 +214,6 @@ def _temporary(stage: Stage) -> Path:
 
 def _is_beneath(path: Path, top: Path) -> bool:
     return path.resolve().is_relative_to(top.resolve())
-
-
-def _secrets(stage: Stage) -> Secrets:
-    tracked: dict[str, bool] = {}
-
-    def is_tracked(path: str) -> bool:
-        if path not in tracked:
-            tracked[path] = bool(
-                stage.root and git.run(stage.top, "ls-files", "-z", "--", f":(literal){path}")
-            )
-        return tracked[path]
-
-    return Secrets(stage.settings.allow_secrets, is_tracked)
 
 
 def _hidden(count: int) -> str:

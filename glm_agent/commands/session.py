@@ -59,11 +59,14 @@ def open_session(
     built = tools.build(command, workspace, folder, confinement.run, fence)
     kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
-    extra = [text for text in (answer and structured.INSTRUCTION, settings.append_system_prompt) if text]
+    end, framed = instructions.frame(folder.name)
+    extra = [
+        text for text in (framed, answer and structured.INSTRUCTION, settings.append_system_prompt) if text
+    ]
     system = instructions.system_prompt(command, kit, _facts(stage.top, git), told, extra)
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(provider, model, system, kit, wish)
-    client = open_client(stage, kit, dialect, transport, built.forget)
+    client = open_client(stage, kit, dialect._replace(end=end), transport, built.forget)
     if answer and command == "ask":  # which may then answer from what it was told alone
         client.without_tools = _in_json(stage, answer.schema, _facts(stage.top, git), told)
     agent = _agent(stage, command, kit, client)

@@ -22,6 +22,7 @@ from ..types import (
     Verified,
 )
 from ..usage import Price
+from ..veil import uncover
 
 _MOST = 1e9  # US dollars: more is no cost
 _CAPS = {
@@ -116,7 +117,7 @@ class Tally:
         if isinstance(message, Assistant):
             self.turns += 1
             self.charge(message.usage)
-            self.answer = "" if message.calls else message.text.strip()
+            self.answer = "" if message.calls else uncover(message.text.strip())
         elif isinstance(message, ToolResult):
             self.denials += message.details.get("denied", [])
 

@@ -34,6 +34,7 @@ from ..types import (
     User,
     Verified,
 )
+from ..veil import uncover
 from . import words
 from .plain import Look
 from .sanitize import clean
@@ -181,7 +182,7 @@ class Live:
         if message.thought and not self._streamed:
             self._print(message.thought.strip("\n"), "dim")
         if not (self._apart and self._streamed):
-            self._held = message.text
+            self._held = uncover(message.text)
         if message.calls:
             self._release()
         self._streamed = False

@@ -24,6 +24,7 @@ from ..types import (
     User,
     Verified,
 )
+from ..veil import uncover
 from . import words
 from .sanitize import clean
 
@@ -111,7 +112,7 @@ class Plain:
     def _turn(self, message: Assistant) -> None:
         if self._look.level > 0 and message.thought:
             self._note(_quoted(message.thought.strip()), _DIM)
-        self._held = message.text
+        self._held = uncover(message.text)
         if message.calls:
             self._calls = self._look.calls(message)
             self._release()

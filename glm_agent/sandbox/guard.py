@@ -44,14 +44,16 @@ def record(policy: Policy, tier: Tier) -> None:
     with _opened(policy.root) as root:
         before = {path: _look(root, path) for path in _with_parents(policy.protected)}
         inside = tier == "B" and not policy.read_only
+        paths = (*policy.protected, *policy.deeper) if inside else policy.protected
         if inside:
-            for path in policy.protected:
+            before |= {path: _look(root, path) for path in policy.deeper}
+            for path in paths:
                 before |= dict(_walk(root, path, before[path]))
         store.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path, entry in before.items():
             if inside and entry.kind == "file":
                 _copy(root, path, store / _name(path, entry))
-    note = {"root": str(policy.root), "inside": inside, "protected": policy.protected, "before": before}
+    note = {"root": str(policy.root), "inside": inside, "protected": paths, "before": before}
     place = _place(store, os.getpid())
     fresh = place.with_suffix(".new")
     fresh.write_text(json.dumps(note), "ascii")

@@ -9,16 +9,18 @@ from .kernel import NODEV, NOEXEC, NOSUID, RDONLY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import TypedDict
 
     class Layout(TypedDict):
-        """What the new root holds; paths are absolute but for `protected`, which are below `work`."""
+        """What the new root holds; absolute paths, but `protected` and `deeper` are below `work`."""
 
         base: bytes  # an existing folder, over which it is built
         binds: list[tuple[bytes, bytes, bool]]  # from where, to where, writable; parents first
         links: list[tuple[bytes, bytes]]  # where, and what they say
         work: bytes
         protected: list[bytes]  # read-only
+        deeper: list[bytes]  # likewise, in folders that may be moved
         hidden: list[bytes]  # an empty file or folder
         processes: int  # how many there may be at once; 0: the kernel cannot bound them
 
@@ -55,7 +57,9 @@ def change_root(layout: Layout) -> None:
             _attach(root, target, tree)
     for path, text in layout["links"]:
         _link(root, path, text)
-    _protect(kernel.open_beneath(root, layout["work"][1:], _FOLDER), layout["protected"])
+    work = kernel.open_beneath(root, layout["work"][1:], _FOLDER)
+    _protect(work, layout["protected"])
+    _freeze(work, layout["deeper"], ())
     _pin(root, layout["work"], layout["hidden"])
     _hide(root, layout["hidden"])
     kernel.change_root(layout["base"])
@@ -122,7 +126,11 @@ def _parent(root: int, path: bytes) -> int:
 def _protect(work: int, paths: list[bytes]) -> None:
     """Read-only, and each folder above them a mount of its own: a mount cannot be renamed."""
     pinned = {path[:end] for path in paths for end, char in enumerate(path) if char == ord("/")}
-    for path in sorted(pinned | set(paths)):
+    _freeze(work, sorted(pinned | set(paths)), pinned)
+
+
+def _freeze(work: int, paths: list[bytes], pinned: Collection[bytes]) -> None:
+    for path in paths:
         try:
             place = kernel.open_beneath(work, path, os.O_PATH)
         except OSError:  # not there, or behind a link: what comes to be there is looked for afterwards

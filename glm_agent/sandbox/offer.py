@@ -53,6 +53,7 @@ GAPS_IN_PLACE = (
     "other processes' names can be listed",
     "what git reads is put back after a command, not kept from it; its objects are not put back",
     "a password in git's settings can be read",
+    "in a folder with a secret file nothing can be made or removed",
     "no sockets, no /dev/shm, no terminals, no common /tmp",
 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import SandboxError
 from ..process import Start
 from . import kernel, landlock, seccomp
+from .gaps import around
 from .policy import Limits, Policy
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _ETC = (
 )
 _MACHINE = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_HOMES_OF_TOOLS = {".rustup": "RUSTUP_HOME", ".pyenv": "PYENV_ROOT"}
 _MOST_STEPS = 400
 _FEWEST = 301  # processes: less the kernel does not take for a namespace
 _ALL = landlock.READ | landlock.WRITE
@@ -87,6 +89,10 @@ def confine(command: str, policy: Policy, tier: Tier) -> Confined:
 def _environment(policy: Policy, tier: Tier) -> dict[bytes, bytes]:
     tmp, home = (Path("/tmp"), policy.home_seen) if tier == "A" else (policy.tmp, policy.home)
     found = {**policy.environment, "HOME": str(home), "TMPDIR": str(tmp)}
+    if tier == "B":  # the home is another one, and what looks for its tools there is told where they are
+        for place in policy.readable:
+            if place.name in _HOMES_OF_TOOLS:
+                found.setdefault(_HOMES_OF_TOOLS[place.name], str(place))
     return {os.fsencode(name): os.fsencode(value) for name, value in found.items()}
 
 
@@ -135,6 +141,7 @@ def _layout(policy: Policy) -> Layout:
         "links": [(os.fsencode(link), os.fsencode(text)) for link, text in links.items()],
         "work": os.fsencode(policy.root),
         "protected": [os.fsencode(name) for name in policy.protected],
+        "deeper": [os.fsencode(name) for name in policy.deeper],
         "hidden": [os.fsencode(path) for path in policy.hidden],
         "processes": max(policy.limits.processes, _FEWEST) if numbers_are_private() else 0,
     }
@@ -156,8 +163,13 @@ def _rules_in_new_root(policy: Policy) -> list[tuple[bytes, int]]:
 
 
 def _readable(policy: Policy) -> list[Path]:
+    """Without the homes, which may lie below a folder of the system's."""
     online = [Path("/etc/resolv.conf")] if policy.network else []
-    return [*system(), *online, *policy.readable]
+    listed = [*system(), *online, *policy.readable]
+    if not policy.homes:
+        return listed
+    parts = (part for path in listed for part in around(path, policy.homes, links=True))
+    return [part.place for part in parts if part.is_whole]
 
 
 def system() -> list[Path]:
@@ -203,17 +215,20 @@ def _walk(path: Path, links: dict[Path, str]) -> Path | None:
 
 
 def _rules_in_place(policy: Policy) -> list[tuple[bytes, int]]:
-    """Landlock cannot subtract, so the whole tree is writable; the guard sees to `.git` afterwards."""
-    if policy.hidden:
-        names = ", ".join(str(path) for path in policy.hidden[:3])
-        raise SandboxError(
-            f"secret files cannot be hidden without user namespaces ({names}): move them out of the "
-            "repository, or let commands read them: --allow-secrets GLOB"
-        )
+    """Landlock cannot subtract, so the whole tree is writable, and the guard sees to `.git` afterwards.
+
+    Around what is hidden each entry has a rule of its own: what is new there can be neither read nor written.
+    """
     read: list[Path] = []
     written = [policy.tmp, policy.home, *policy.writable]
     (read if policy.read_only else written).append(policy.root)
-    rules = [(path, landlock.READ) for path in (*read, *_readable(policy), Path("/proc"))]
+    open_to = [(path, landlock.READ) for path in (*read, *_readable(policy), Path("/proc"))]
+    open_to += [(path, _ALL) for path in written]
+    hidden = {*policy.hidden, *policy.homes}
+    rules = [
+        (part.place, rights if part.is_whole else landlock.READ_DIR)
+        for path, rights in open_to
+        for part in around(path, hidden)
+    ]
     rules += [(Path(path), landlock.READ | landlock.DEVICE) for path in _DEVICES]
-    rules += [(path, _ALL) for path in written]
     return [(os.fsencode(path), rights) for path, rights in rules]

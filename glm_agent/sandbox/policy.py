@@ -35,8 +35,9 @@ class Policy:
 
     `home`, `tmp` and `store` are folders of ours outside the tree. Commands find the first two at `home_seen`
     and `/tmp`; the third, which they do not see, is for the guard's record. `environment` is all they get,
-    `hidden` are secret files, which appear empty. Of a pair in `instead` the second is seen at the first; not
-    so in tier B.
+    `deeper` are places in the tree that exist and are protected as well, `hidden` are secret files, which
+    appear empty, `homes` people's own, which are not there. Of a pair in `instead` the second is seen at the
+    first; not so in tier B, where what is hidden cannot be opened instead.
     """
 
     root: Path
@@ -48,7 +49,9 @@ class Policy:
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     protected: tuple[str, ...] = PROTECTED
+    deeper: tuple[str, ...] = ()
     hidden: tuple[Path, ...] = ()
+    homes: tuple[Path, ...] = ()
     instead: tuple[tuple[Path, Path], ...] = ()
     read_only: bool = False
     network: bool = False

@@ -55,6 +55,27 @@ CREDENTIALS = (
 )
 TOO_MUCH = ("/", "/root", "/home", "/tmp", "/var", "/etc", "/run", "/proc", "/sys", "/dev", "/mnt", "/srv")
 _BIN = ("bin", "sbin", "shims", "condabin", "Scripts")
+_AT_HOME = frozenset(
+    {
+        *(".ssh", ".aws", ".gnupg", ".kube", ".docker", ".config", ".mozilla", ".password-store"),
+        *(".bash_history", ".zsh_history", ".netrc", ".git-credentials"),
+    }
+)
+_MOST_BELOW = 200  # folders that are looked into
+_FIRST_PERSON, _NOBODY = 1000, 65534  # user ids
+_FIELDS = 7  # of a line of the list of users
+_NO_HOMES = {
+    "/",
+    "/usr",
+    "/opt",
+    "/bin",
+    "/sbin",
+    "/nix",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local",
+    "/usr/local/bin",
+}
 
 
 def standard(
@@ -72,9 +93,13 @@ def standard(
     for place in places:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
     own_home, tmp, store = (place.resolve() for place in places)
-    found = (*tool_chains(start, root, home, text), *read)
+    read = tuple(read)
+    people = [place for place in homes(start, _users(), os.getuid()) if place not in read]
+    found = (*tool_chains(start, root, people, text), *read)
     hidden = tuple(path / name for path in found for name in CREDENTIALS if os.access(path / name, os.F_OK))
-    return Policy(root, own_home, seen, tmp, store, environment(start, root, seen), found, hidden=hidden)
+    spared = tuple(place for place in people if _is_system(place) and not _is_in(place, root))
+    own = environment(start, root, seen)
+    return Policy(root, own_home, seen, tmp, store, own, found, hidden=hidden, homes=spared)
 
 
 def _is_a_home(home: Path, root: Path) -> bool:
@@ -99,67 +124,142 @@ def _path(start: Mapping[str, str], root: Path) -> Iterator[Path]:
             yield folder
 
 
-def tool_chains(start: Mapping[str, str], root: Path, home: Path, text: str = "") -> tuple[Path, ...]:
-    """Folders and files to be readable besides the system's own.
+def tool_chains(
+    start: Mapping[str, str], root: Path, people: Iterable[Path], text: str = ""
+) -> tuple[Path, ...]:
+    """Folders and files to be readable besides the system's own; none that is or holds the home of `people`.
 
     They follow from PATH, from variables that name tool chains, from our own Python, from what is usual below
-    `home`, and from absolute paths in `text`, words of the user's own such as a command to verify with.
+    the home, and from absolute paths in `text`, words of the user's own such as a command to verify with.
     """
-    found: dict[Path, None] = {}
+    home = Path(start.get("HOME", "/"))
+    search = _Search(root, home, frozenset(people))
     for folder in _path(start, root):
-        _follow(folder, root, home, found)
-    for place in (sys.prefix, sys.base_prefix, *(start[name] for name in _TOOL_HOMES if name in start)):
-        if Path(place).is_absolute():
-            _add(Path(place), root, home, found)
-    for place in (*(home / name for name in _IN_HOME), *_paths_in(text)):
-        _add(place, root, home, found)
-    return tuple(path for path in found if os.access(path, os.F_OK))
+        search.follow(folder)
+    named = (sys.prefix, sys.base_prefix, *(start[name] for name in _TOOL_HOMES if name in start))
+    for place in (*map(Path, named), *(home / name for name in _IN_HOME), *_paths_in(text)):
+        if place.is_absolute():
+            search.add(place)
+    return tuple(path for path in search.found if os.access(path, os.F_OK))
+
+
+def homes(start: Mapping[str, str], listed: str, user: int) -> tuple[Path, ...]:
+    """People's homes: the one in `start`, and those of `listed`, the system's list of users.
+
+    What is no person's, a folder of the system's as most services have it, is none.
+    """
+    found = [start.get("HOME", "/")]
+    for line in listed.split("\n"):
+        fields = line.split(":")
+        if len(fields) == _FIELDS and fields[2].isdecimal() and int(fields[2]) != _NOBODY:
+            found += [fields[5]] * (int(fields[2]) >= _FIRST_PERSON or int(fields[2]) == user)
+    places = (Path(os.path.realpath(name)) for name in found if name.startswith("/"))
+    return tuple(dict.fromkeys(place for place in places if str(place) not in _NO_HOMES))
+
+
+def _users() -> str:
+    try:
+        return Path("/etc/passwd").read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
 
 
 def installation(program: Path, root: Path, home: Path) -> tuple[Path, ...]:
     """What `program` is a part of: its folder, and where the links there lead."""
-    found: dict[Path, None] = {}
-    _follow(program.parent, root, home, found)
-    return tuple(found)
+    search = _Search(root, home, frozenset((home, home.resolve())))
+    search.follow(program.parent)
+    return tuple(search.found)
 
 
 def _paths_in(text: str) -> Iterable[Path]:
     return [Path(word) for word in re.findall(r"(?:^|(?<=[\s=:'\"(]))/[^\s:;'\"|&<>()$`*?]+", text)]
 
 
-def _follow(folder: Path, root: Path, home: Path, found: dict[Path, None]) -> None:
-    """A folder of PATH, the installation it belongs to, and those that its links lead to."""
-    if folder in found or not os.access(folder, os.R_OK | os.X_OK):
-        return
-    if _is_in(folder, root) or _is_in(folder.resolve(), root):
-        return  # what the repository's own links and settings say is not to be believed
-    _add(folder, root, home, found)
-    if _is_system(folder.resolve()):
-        return
-    _add(_prefix(folder), root, home, found)
-    _add(_prefix(folder.resolve()), root, home, found)
-    _add_base(folder.parent, root, home, found)
-    for entry in _links(folder):
-        target = entry.resolve()
-        if os.access(target, os.F_OK) and not _is_system(target) and not _is_in(target, root):
-            _add(target, root, home, found)
-            if target.parent.name in _BIN:
-                _add(_prefix(target.parent), root, home, found)
-                _add_base(target.parent.parent, root, home, found)
+class _Search:
+    """What is to be readable for a work tree at `root`: `found` grows, and never holds a home."""
+
+    def __init__(self, root: Path, home: Path, people: frozenset[Path]) -> None:
+        self._root = root
+        self._people = people
+        self._above = {parent for place in people for parent in place.parents}
+        own = (home, home.resolve())
+        self._too_much = {
+            place / name for place in own for name in ("", ".local", ".config", ".local/share", ".cache")
+        }
+        self.found: dict[Path, None] = {}
+
+    def follow(self, folder: Path) -> None:
+        """A folder of PATH, the installation it belongs to, and those that its links lead to."""
+        if folder in self.found or not os.access(folder, os.R_OK | os.X_OK):
+            return
+        if _is_in(folder, self._root) or _is_in(folder.resolve(), self._root):
+            return  # what the repository's own links and settings say is not to be believed
+        self.add(folder)
+        if self._is_open(folder.resolve()):
+            return
+        self.add(_prefix(folder))
+        self.add(_prefix(folder.resolve()))
+        self._add_base(folder.parent)
+        for entry in _links(folder):
+            target = entry.resolve()
+            if os.access(target, os.F_OK) and not self._is_open(target) and not _is_in(target, self._root):
+                self.add(target)
+                if target.parent.name in _BIN:
+                    self.add(_prefix(target.parent))
+                    self._add_base(target.parent.parent)
+
+    def add(self, path: Path) -> None:
+        """Unless it is the tree's own, or so much that it would hold a home."""
+        path = Path(os.path.normpath(path))
+        for place in (path, path.resolve()):
+            if _is_in(place, self._root) or place in self._too_much or self._holds_a_home(place):
+                return
+        self.found[path] = None
+
+    def _add_base(self, prefix: Path) -> None:
+        """The Python that a virtual environment at `prefix` was made from."""
+        try:
+            lines = (prefix / "pyvenv.cfg").read_text("utf-8").split("\n")
+        except (OSError, ValueError):
+            return
+        for line in lines:
+            key, _, value = line.partition("=")
+            base = Path(value.strip())
+            if key.strip() == "home" and base.is_absolute():
+                self.add(_prefix(base))
+                self.add(_prefix(base.resolve()))
+
+    def _holds_a_home(self, place: Path) -> bool:
+        if place in self._people or place.parent == Path("/home"):
+            return True
+        if self._is_open(place):
+            return False  # without the homes that are in it
+        if place in self._above or str(place) in TOO_MUCH:
+            return True
+        return not any(_is_in(place, home) for home in self._people) and _looks_like_homes(place)
+
+    def _is_open(self, path: Path) -> bool:
+        """Whether it is the system's, and so readable anyway."""
+        return _is_system(path) and not any(_is_in(path, home) for home in self._people)
 
 
-def _add_base(prefix: Path, root: Path, home: Path, found: dict[Path, None]) -> None:
-    """The Python that a virtual environment at `prefix` was made from."""
+def _looks_like_homes(place: Path) -> bool:
+    """Whether `place` or what is two steps below has what people have at home, and installations have not."""
+    todo, looked = [(place, 2)], 0
+    while todo and looked < _MOST_BELOW:
+        (folder, steps), looked = todo.pop(0), looked + 1
+        names = _names(folder)
+        if not _AT_HOME.isdisjoint(names):
+            return True
+        todo += [(folder / name, steps - 1) for name in names if steps]
+    return False
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        lines = (prefix / "pyvenv.cfg").read_text("utf-8").split("\n")
-    except (OSError, ValueError):
-        return
-    for line in lines:
-        key, _, value = line.partition("=")
-        base = Path(value.strip())
-        if key.strip() == "home" and base.is_absolute():
-            _add(_prefix(base), root, home, found)
-            _add(_prefix(base.resolve()), root, home, found)
+        return os.listdir(folder)  # noqa: PTH208 - names are all that is wanted
+    except OSError:
+        return []
 
 
 def _links(folder: Path) -> list[Path]:
@@ -172,24 +272,6 @@ def _links(folder: Path) -> list[Path]:
 
 def _prefix(folder: Path) -> Path:
     return folder.parent if folder.name in _BIN else folder
-
-
-def _add(path: Path, root: Path, home: Path, found: dict[Path, None]) -> None:
-    """Unless it is the tree's own, or so much that it would hold a home."""
-    path = Path(os.path.normpath(path))
-    for place in (path, path.resolve()):
-        too_much = {
-            home,
-            home.resolve(),
-            home / ".local",
-            home / ".config",
-            home / ".local/share",
-            home / ".cache",
-        }
-        holds_a_home = _is_in(home, place) or place.parent == Path("/home") or str(place) in TOO_MUCH
-        if (holds_a_home and not _is_system(place)) or place in too_much or _is_in(place, root):
-            return
-    found[path] = None
 
 
 def _is_system(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -67,8 +68,11 @@ def run(
             undone += guard.restore(policy.store)
         if done.exit_code is not None and (why := box.trouble()) is not None:
             raise SandboxError(f"the sandbox could not be set up ({why}); see glm-agent doctor")
-    return Ran(done, tuple(undone), withheld(done.output, done.exit_code, policy))
+    notes = [withheld(done.output, done.exit_code, policy), _beside(done, policy) if tier == "B" else None]
+    return Ran(done, tuple(undone), "; ".join(filter(None, notes)) or None)
 
+
+_NAMED = 3  # folders
 
 # What programs say when they meet the walls
 _OFFLINE = re.compile(
@@ -77,6 +81,7 @@ _OFFLINE = re.compile(
     rb"|dial tcp: lookup|failed to lookup address|UnknownHostException|nodename nor servname"
 )
 _READ_ONLY = re.compile(rb"Read-only file system|EROFS|Device or resource busy|EBUSY")
+_DENIED = re.compile(rb"Permission denied|EACCES")
 _APART = re.compile(rb"Invalid cross-device link|EXDEV")
 _BIG = re.compile(rb"File too large|EFBIG|File size limit exceeded")
 _FORKS = re.compile(rb"Resource temporarily unavailable|can't start new thread|Cannot fork|EAGAIN")
@@ -101,10 +106,25 @@ def withheld(output: bytes, exit_code: int | None, policy: Policy) -> str | None
     return "; ".join(notes) or None
 
 
+def _beside(done: process.Completed, policy: Policy) -> str | None:
+    """In place, nothing can be made in a folder with a secret: it could be the secret by a new name."""
+    folders = {
+        os.path.relpath(path.parent, policy.root) for path in policy.hidden if policy.root in path.parents
+    }
+    if done.exit_code == 0 or not folders or not _DENIED.search(done.output[-64 * 1024 :]):
+        return None
+    named = ", ".join(sorted(folders)[:_NAMED])
+    return f"beside secret files nothing can be made or removed, so not in {named}: --allow-secrets"
+
+
 def _read_only(refused: bytes, policy: Policy) -> list[str]:
     if policy.read_only:
         return ["read-only: the repository"]
-    named = [path for path in policy.protected if re.search(rb"(?<![\w.-])" + _quoted(path), refused)]
+    named = [
+        path
+        for path in (*policy.protected, *policy.deeper)
+        if re.search(rb"(?<![\w.-])" + _quoted(path), refused)
+    ]
     if named:
         return [f"read-only: {', '.join(named)}"]
     return ["writable are only the repository, $HOME and /tmp"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ToolError
 from ..types import Json, Tool
+from ..veil import uncover
 
 _LARGEST = 4 * 1024 * 1024  # characters
 _DEEPEST = 50
@@ -35,7 +36,7 @@ def decode(tool: Tool, raw: str) -> Json:
     Truncated JSON is never repaired: half a call is not executed.
     """
     if tool.takes_raw:
-        return {"raw": raw}
+        return {"raw": uncover(raw)}
     given = _rename(_unwrap(_parse(raw), tool), tool)
     properties: dict[str, Json] = tool.parameters.get("properties", {})
     required: list[str] = tool.parameters.get("required", [])
@@ -139,7 +140,7 @@ def _string(name: str, value: _Value) -> str:
         raise ToolError(f"'{name}' must be a string, not {_kind(value)}")
     if not value.isascii() and re.search("[\ud800-\udfff]", value):
         raise ToolError(f"'{name}' holds half a surrogate pair; send the character whole")
-    return value
+    return uncover(value)
 
 
 def _boolean(name: str, value: _Value) -> bool:

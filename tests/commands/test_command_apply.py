@@ -95,6 +95,7 @@ def test_as_json_it_gives_one_object(folder: Path, capfdbinary: pytest.CaptureFi
         "written": True,
         "changes": [change],
         "notes": ["updated f +1 -1, hunk at line 1"],
+        "runs_later": [],
         "errors": [],
     }
     (folder / "f").write_text("other\n")
@@ -102,6 +103,20 @@ def test_as_json_it_gives_one_object(folder: Path, capfdbinary: pytest.CaptureFi
     found = json.loads(ran.out)
     assert (ran.code, found["subtype"], found["written"]) == (1, "error_during_execution", False)
     assert found["errors"][0].startswith("patch refused, nothing was changed: f, hunk 1: ")
+
+
+def test_what_it_wrote_and_something_runs_later_is_named(
+    folder: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    names = ("Makefile", ".github/workflows/ci.yml", "notes")
+    patch = give("".join(f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+x\n" for name in names), folder)
+    said = call(["apply", "-C", str(folder), patch], capfdbinary).out
+    told = "run later, by a build, a test or a hook: Makefile, .github/workflows/ci.yml"
+    assert said.split("\n")[-2] == told
+    back = json.loads(call(["apply", "-C", str(folder), "--json", "--reverse", patch], capfdbinary).out)
+    assert back["runs_later"] == []
+    again = json.loads(call(["apply", "-C", str(folder), "--json", patch], capfdbinary).out)
+    assert again["runs_later"] == list(names[:2])
 
 
 @pytest.mark.parametrize("words", [["-"], []])

@@ -11,6 +11,7 @@ import pytest
 
 from glm_agent import sandbox
 from glm_agent.sandbox import Policy
+from glm_agent.sandbox.reach import homes
 
 Reach = Callable[..., set[str]]
 
@@ -109,3 +110,48 @@ def test_our_own_python_is_readable(at_home: Path) -> None:
 def test_a_home_that_is_none_is_replaced(home: str, at_home: Path) -> None:
     place = str(at_home / home) if home == "code/project" else home
     assert standard(at_home, "/usr/bin", HOME=place).home_seen == Path("/home/agent")
+
+
+def test_a_home_is_never_the_prefix_of_a_folder_on_path(at_home: Path, tmp_path: Path) -> None:
+    """Nor what holds homes: other people's are told by what people have."""
+    data = (tmp_path / "data").resolve()
+    program(data / "home/x/bin/mine")
+    (data / "home/x/.ssh").mkdir()
+    program(data / "bin/tool")
+    program(data / "home/bin/tool")
+    program(data / "sdk/bin/java")
+    folders = [data / name for name in ("home/x/bin", "home/bin", "bin", "sdk/bin")]
+    readable = standard(at_home, *folders, data / "home/x").readable
+    assert [path for path in readable if path.is_relative_to(data)] == [*folders, data / "sdk"]
+    assert standard(at_home, "/usr/bin", HOME=str(data / "home/y"), text=f"{data}/home/x/bin/mine").readable[
+        -1
+    ] == (data / "home/x/bin/mine")
+
+
+LISTED = """root:x:0:0:root:/root:/bin/bash
+daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
+builder:x:999:999::/opt/builder:/bin/sh
+me:x:1000:1000:Me,,,:/opt/me:/bin/bash
+other:x:1001:1001::/data/people/other:/bin/bash
+bare:x:1002:1002::/:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+broken
+"""
+
+
+def test_homes_are_those_of_people_and_the_users_own() -> None:
+    def found(start: dict[str, str], user: int) -> list[str]:
+        return [str(path) for path in homes(start, LISTED, user)]
+
+    assert found({"HOME": "/opt/me"}, 1000) == ["/opt/me", "/data/people/other"]
+    assert found({"HOME": "/elsewhere/me"}, 999) == [
+        *("/elsewhere/me", "/opt/builder", "/opt/me", "/data/people/other")
+    ]
+    assert found({"HOME": "/usr"}, 0) == ["/root", "/opt/me", "/data/people/other"]
+
+
+def test_a_home_below_the_systems_folders_is_left_out_of_them(at_home: Path) -> None:
+    policy = standard(at_home, "/opt/glm-agent-test/bin", HOME="/opt/glm-agent-test")
+    assert Path("/opt/glm-agent-test") in policy.homes
+    assert Path("/opt/glm-agent-test") not in policy.readable
+    assert policy.home_seen == Path("/home/agent")
