@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Generator, Mapping
+from typing import Literal
 
-from .. import config, repository, sandbox, verify
+from .. import repository, verify
 from ..errors import AuthError, UsageError
-from ..sandbox import Runner
 from ..snapshot import Snapshot
 from ..types import Event, Notice, Verified
-from . import artefacts, task
+from . import artefacts, evidence, task
 from .conduct import Stage, conduct
-from .confinement import Confinement, choose
+from .confinement import choose
+from .evidence import Checks
 from .session import Session, open_session, work
 from .tracking import Tracking
 
@@ -36,13 +35,13 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
     confinement = choose(stage, "fix")
-    checks, notices = _checks(stage, confinement)
+    checks, notices = evidence.choose(stage, confinement)
     if not given.text.strip() and not checks.commands:
         raise UsageError(*notices)
     try:
         session = open_session(stage, "fix", given, repository.describe(stage.top), confinement)
     except AuthError:
-        if given.text.strip() or not (yield from _pass_already(checks)):
+        if given.text.strip() or not (yield from evidence.pass_already(checks)):
             raise
         _end_unasked(stage)
         return
@@ -50,39 +49,6 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     yield from map(Notice, (*session.notices, *notices))
     stage.tally.may_be_unchanged = settings.allow_empty
     yield from _Fix(stage, session, checks).events(given.text)
-
-
-class _Checks(NamedTuple):
-    """The user's commands, and what runs them."""
-
-    commands: Sequence[str]
-    start: Runner
-    timeout: float
-    cancel: threading.Event
-
-    def run(self, phase: Literal["before", "after"]) -> Iterator[Verified]:
-        for command in self.commands:
-            yield verify.run(command, self.start, phase, timeout=self.timeout, cancel=self.cancel)
-
-
-def _checks(stage: Stage, confinement: Confinement) -> tuple[_Checks, list[str]]:
-    """The checks to run, and a notice if the repository's own file asks for some that may not run."""
-    settings, commands, notices = stage.settings, stage.settings.verify, list[str]()
-    if config.from_repository(settings, "verify") and confinement.tier is None:
-        file = settings.origins["verify"].rpartition("/")[2]
-        named = " ".join(f"--verify {command!r}" for command in commands)
-        commands, notices = (), [f"{file} asks for checks, which run only in a sandbox; to run them: {named}"]
-    start = confinement.runner() if commands else sandbox.unconfined(stage.top)
-    return _Checks(commands, start, settings.verify_timeout, stage.cancel), notices
-
-
-def _pass_already(checks: _Checks) -> Generator[Event, None, bool]:
-    """Whether there is nothing to ask a model for, so that no key is missing."""
-    for check in checks.run("before"):
-        yield check
-        if check.exit_code != 0:
-            return False
-    return True
 
 
 def _end_unasked(stage: Stage) -> None:
@@ -93,7 +59,7 @@ def _end_unasked(stage: Stage) -> None:
 class _Fix:
     """One run: baseline, rounds of agent and checks, and at the end the diff, which comes from git."""
 
-    def __init__(self, stage: Stage, session: Session, checks: _Checks) -> None:
+    def __init__(self, stage: Stage, session: Session, checks: Checks) -> None:
         self._stage = stage
         self._session = session
         self._checks = checks
@@ -128,21 +94,7 @@ class _Fix:
             prompt = verify.report(failing)
             self._tracking.disown()
         for check in failing:
-            self._stage.tally.note("error_verify", self._complaint(check))
-
-    def _complaint(self, check: Verified) -> str:
-        """What is wrong now, and whether it was before."""
-        before = [first for first in self._stage.tally.before if first.command == check.command]
-        broken = verify.compare(before, [check])["newly_broken"]
-        kinds = (
-            ("still fails", [name for name in check.failed if name not in broken]),
-            ("is newly broken", broken),
-        )
-        parts: list[str] = []
-        for kind, names in kinds:
-            named = f": {', '.join(names[:10])}" if names != [check.command] else ""
-            parts += [kind + named] * bool(names)
-        return f"--verify {check.command!r} {'; '.join(parts) or 'still fails'}"
+            self._stage.tally.note("error_verify", evidence.complaint(check, self._stage.tally.before))
 
     def _work(self, prompt: str) -> Generator[Event, None, bool]:
         """The agent until it is done, reminded while it has changed nothing; False if a cap stopped it."""
