@@ -96,7 +96,13 @@ MOCHA = """
 
   1) sum
        adds:
-     AssertionError
+
+      AssertionError: no
+      + expected - actual
+
+  2) subtracts:
+     Error: no
+      at x.js:1:1
 """
 OTHERS = """
 [  FAILED  ] Sum.Adds (0 ms)
@@ -136,15 +142,22 @@ rspec ./spec/sum_spec.rb:3 # Sum adds two numbers
                 "setUpClass (pkg.test_n.Case)",
             ],
         ),
-        (GO, ["TestSum", "TestSum/negative", "example.com/m/other [build failed]"]),
+        (
+            GO,
+            [
+                "example.com/m/sum.TestSum",
+                "example.com/m/sum.TestSum/negative",
+                "example.com/m/other [build failed]",
+            ],
+        ),
         (CARGO, ["tests::breaks", "src/lib.rs - add (line 3)", "my-crate tests::next"]),
-        (JEST, ["sum \u203a adds", "src/broken.test.ts"]),
+        (JEST, ["src/sum.test.js > sum \u203a adds", "src/broken.test.ts"]),
         (JEST_MARKS, ["adds", "subtracts", "divides"]),
         ("FAIL src/a.test.js\n", ["src/a.test.js"]),
         (VITEST, ["src/a.test.ts > suite > adds"]),
         (TAP, ["adds two", "nested"]),
         (CTEST, ["parser.adds", "slow one"]),
-        (MOCHA, ["adds", "subtracts"]),
+        (MOCHA, ["sum > adds", "subtracts"]),
         (
             OTHERS,
             [
@@ -205,7 +218,10 @@ def test_names_are_counted_and_cut() -> None:
 
 
 def check(command: str, root: Path, timeout: float = 10) -> Verified:
-    return verify.run(command, unconfined(root), "before", timeout=timeout, cancel=threading.Event())
+    one = verify.Check(command, unconfined(root), timeout, threading.Event())
+    verified, notices = verify.run(one, "before")
+    assert notices == []
+    return verified
 
 
 @pytest.mark.parametrize(
@@ -324,16 +340,18 @@ def test_commands_are_matched_by_their_text_and_one_failure_outweighs_one_succes
     after = [ran("after", 0, command="x"), ran("after", 1, "a", command="y")]
     assert verify.compare(before, after) == {
         "before": [
-            {"command": "x", "exit_code": 1, "failed": ["a"], "duration_ms": 5},
-            {"command": "y", "exit_code": 1, "failed": ["a", "b"], "duration_ms": 5},
+            {"command": "x", "exit_code": 1, "failed": ["a"], "flaky": [], "duration_ms": 5},
+            {"command": "y", "exit_code": 1, "failed": ["a", "b"], "flaky": [], "duration_ms": 5},
         ],
         "after": [
-            {"command": "x", "exit_code": 0, "failed": [], "duration_ms": 5},
-            {"command": "y", "exit_code": 1, "failed": ["a"], "duration_ms": 5},
+            {"command": "x", "exit_code": 0, "failed": [], "flaky": [], "duration_ms": 5},
+            {"command": "y", "exit_code": 1, "failed": ["a"], "flaky": [], "duration_ms": 5},
         ],
         "fixed": ["b"],
         "still_failing": ["a"],
         "newly_broken": [],
+        "flaky": [],
+        "not_run": [],
     }
 
 
@@ -377,7 +395,6 @@ def test_a_long_report_is_cut() -> None:
 def test_a_token_in_the_output_goes_no_further(tmp_path: Path) -> None:
     token = "ghp" + "_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     (tmp_path / "token").write_text(f"token={token}\n")
-    command, cancel = "cat token; exit 1", threading.Event()
-    check = verify.run(command, unconfined(tmp_path), "before", timeout=10, cancel=cancel)
-    assert check.output == "token=[secret: GitHub token withheld]\n"
-    assert token not in verify.report([check])
+    found = check("cat token; exit 1", tmp_path)
+    assert found.output == "token=[secret: GitHub token withheld]\n"
+    assert token not in verify.report([found])

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Literal, NamedTuple
 
 from .. import config, sandbox, verify
-from ..sandbox import Runner
-from ..types import Event, Verified
+from ..errors import ToolError, UsageError
+from ..types import Event, Notice, Verified
+from ..verify import Check, Unmet
+from ..workspace import Workspace
 from .conduct import Stage
-from .confinement import Confinement
+from .confinement import Confinement, open_workspace
+
+_NOTHING = "Nothing to fix: every --verify command passes already."
 
 
 class Checks(NamedTuple):
-    """The user's commands, and what runs them."""
+    """The user's commands, ready to run, and what is demanded of them."""
 
-    commands: Sequence[str]
-    start: Runner
-    timeout: float
-    cancel: threading.Event
+    checks: Sequence[Check]
+    known_failures: bool
 
-    def run(self, phase: Literal["before", "after"]) -> Iterator[Verified]:
-        for command in self.commands:
-            yield verify.run(command, self.start, phase, timeout=self.timeout, cancel=self.cancel)
+    def run(
+        self, phase: Literal["before", "after"], baseline: Sequence[Verified] = ()
+    ) -> Generator[Event, None, list[Verified]]:
+        """Each command once, or as often as the user wants it repeated."""
+        done: list[Verified] = []
+        for check in self.checks:
+            failed = [name for first in baseline if first.command == check.command for name in first.failed]
+            verified, notices = verify.run(check, phase, failed)
+            yield from map(Notice, notices)
+            yield verified
+            done.append(verified)
+        return done
+
+    def unmet(self, baseline: Sequence[Verified], now: Sequence[Verified]) -> list[Unmet]:
+        return verify.unmet(baseline, now, known_failures=self.known_failures)
+
+    def report(self, unmet: Sequence[Unmet]) -> str:
+        """What the model reads about what is not yet as it must be."""
+        failing = [check for check, _ in unmet]
+        said = self.known_failures or any(check.exit_code == 0 for check in failing)
+        return verify.report(failing, [complaint(one) for one in unmet] if said else ())
 
 
 def choose(stage: Stage, confinement: Confinement) -> tuple[Checks, list[str]]:
@@ -34,28 +53,50 @@ def choose(stage: Stage, confinement: Confinement) -> tuple[Checks, list[str]]:
         named = " ".join(f"--verify {command!r}" for command in commands)
         commands, notices = (), [f"{file} asks for checks, which run only in a sandbox; to run them: {named}"]
     start = confinement.runner() if commands else sandbox.unconfined(stage.top)
-    return Checks(commands, start, settings.verify_timeout, stage.cancel), notices
+    reports = _reports(stage, len(commands))
+    made = [
+        Check(command, start, settings.verify_timeout, stage.cancel, report, settings.flaky_runs)
+        for command, report in zip(commands, reports, strict=True)
+    ]
+    return Checks(made, settings.known_failures), notices
+
+
+def _reports(stage: Stage, count: int) -> list[verify.Report | None]:
+    """For each command where it writes its report; a repository's file says so of its own commands only."""
+    settings = stage.settings
+    paths = settings.verify_junit
+    if config.from_repository(settings, "verify_junit") and not config.from_repository(settings, "verify"):
+        paths = ()
+    if len(paths) > len(settings.verify):
+        raise UsageError("--verify-junit says where a --verify command writes its report; give one for each")
+    workspace = open_workspace(stage)
+    found = [verify.Report(workspace, _located(workspace, path)) for path in paths[:count]]
+    return [*found, *[None] * (count - len(found))]
+
+
+def _located(workspace: Workspace, path: str) -> str:
+    try:
+        return workspace.locate(path)
+    except ToolError as error:
+        raise UsageError(f"--verify-junit: {error}") from error
 
 
 def pass_already(checks: Checks) -> Generator[Event, None, bool]:
     """Whether there is nothing to ask a model for, so that no key is missing."""
-    for check in checks.run("before"):
-        yield check
-        if check.exit_code != 0:
+    for check in checks.checks:
+        found = yield from checks._replace(checks=[check]).run("before")
+        if found[0].exit_code != 0:
             return False
     return True
 
 
-def complaint(check: Verified, baseline: Sequence[Verified]) -> str:
-    """What is wrong now, and whether it was before."""
-    before = [first for first in baseline if first.command == check.command]
-    broken = verify.compare(before, [check])["newly_broken"]
-    kinds = (
-        ("still fails", [name for name in check.failed if name not in broken]),
-        ("is newly broken", broken),
-    )
-    parts: list[str] = []
-    for kind, names in kinds:
-        named = f": {', '.join(names[:10])}" if names != [check.command] else ""
-        parts += [kind + named] * bool(names)
-    return f"--verify {check.command!r} {'; '.join(parts) or 'still fails'}"
+def nothing_to_do(baseline: Sequence[Verified]) -> str:
+    """The answer where no command fails each time."""
+    flaky = [name for check in baseline for name in check.flaky]
+    if not flaky:
+        return _NOTHING
+    return f"Nothing to fix that fails each time. Failing at times: {', '.join(flaky)}"
+
+
+def complaint(unmet: Unmet) -> str:
+    return f"--verify {unmet.check.command!r} {unmet.why}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Literal
 
 from .. import repository, verify
 from ..errors import AuthError, UsageError
 from ..snapshot import Snapshot
-from ..types import Event, Notice, Verified
+from ..types import Event, Notice
+from ..verify import Unmet
 from . import artefacts, evidence, task
 from .conduct import Stage, conduct
 from .confinement import choose
@@ -36,7 +36,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     repository.require_repository(stage.top)
     confinement = choose(stage, "fix")
     checks, notices = evidence.choose(stage, confinement)
-    if not given.text.strip() and not checks.commands:
+    if not given.text.strip() and not checks.checks:
         raise UsageError(*notices)
     try:
         session = open_session(stage, "fix", given, repository.describe(stage.top), confinement)
@@ -52,7 +52,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
 
 
 def _end_unasked(stage: Stage) -> None:
-    stage.tally.answer = "Nothing to fix: every --verify command passes already."
+    stage.tally.answer = evidence.nothing_to_do(stage.tally.before)
     stage.tally.may_be_unchanged = True
 
 
@@ -70,7 +70,7 @@ class _Fix:
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
     def events(self, task_text: str) -> Generator[Event]:
-        baseline = yield from self._verify("before")
+        baseline = yield from self._checks.run("before")
         for check in baseline:
             verify.require_runnable(check)
         failing = [check for check in baseline if check.exit_code != 0]
@@ -84,17 +84,17 @@ class _Fix:
 
     def _rounds(self, prompt: str) -> Generator[Event]:
         """Agent, then checks, until they pass, the rounds are used up, or a cap stops the agent."""
-        failing: list[Verified] = []
+        baseline, unmet = self._stage.tally.before, list[Unmet]()
         for left in range(self._stage.settings.verify_rounds - 1, -1, -1):
             finished = yield from self._work(prompt)
-            checks = yield from self._verify("after")
-            failing = [check for check in checks if check.exit_code != 0]
-            if not (left and failing and finished):
+            checks = yield from self._checks.run("after", baseline)
+            unmet = self._checks.unmet(baseline, checks)
+            if not (left and unmet and finished):
                 break
-            prompt = verify.report(failing)
+            prompt = self._checks.report(unmet)
             self._tracking.disown()
-        for check in failing:
-            self._stage.tally.note("error_verify", evidence.complaint(check, self._stage.tally.before))
+        for one in unmet:
+            self._stage.tally.note("error_verify", evidence.complaint(one))
 
     def _work(self, prompt: str) -> Generator[Event, None, bool]:
         """The agent until it is done, reminded while it has changed nothing; False if a cap stopped it."""
@@ -108,13 +108,6 @@ class _Fix:
             self._reminders += 1
             prompt = _UNCHANGED
 
-    def _verify(self, phase: Literal["before", "after"]) -> Generator[Event, None, list[Verified]]:
-        checks: list[Verified] = []
-        for check in self._checks.run(phase):
-            checks.append(check)
-            yield check
-        return checks
-
     def _collect(self) -> None:
         """The run's changes, its patch and its evidence, however it ended."""
         tally, settings = self._stage.tally, self._stage.settings
@@ -125,8 +118,8 @@ class _Fix:
             kept = str(self._session.folder / "patch.diff")
             artefacts.write(kept, patch)
             tally.patch_file = kept
-        if commands := self._checks.commands:
-            after = tally.after[-len(commands) :]
+        if checks := self._checks.checks:
+            after = tally.after[-len(checks) :]
             tally.verification = verify.compare(tally.before, after)
         if settings.patch == "-":
             artefacts.print_patch(patch)

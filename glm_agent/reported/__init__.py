@@ -1,0 +1,1 @@
+"""What other programs report about code: checks that passed or failed, and what a linter found where."""
