@@ -63,6 +63,7 @@ def fix(
     verify_junit: o.VerifyJunit = None,
     known_failures: o.KnownFailures = None,
     flaky_runs: o.FlakyRuns = None,
+    from_report: o.FromReport = None,
     patch: o.Patch = None,
     model: o.Model = None,
     provider: o.Provider = None,

@@ -213,6 +213,17 @@ FlakyRuns = Annotated[
     str | None, _text("--flaky-runs", "Repeat a failing --verify N times, to tell what is flaky (0).", "N")
 ]
 
+FromReport = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        "--from-report",
+        help="Fix what FILE reports: JUnit XML, SARIF, or JSON of ruff, mypy, pyright, eslint; repeatable.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+
 JsonSchema = Annotated[
     str | None,
     _text(

@@ -52,6 +52,7 @@ class Settings:
     verify_junit: tuple[str, ...] = ()
     known_failures: bool = False
     flaky_runs: int = 0
+    from_report: tuple[str, ...] = ()
     json_schema: str | None = None
     agents_md: bool = True
     append_system_prompt: str | None = None
@@ -195,6 +196,7 @@ OPTIONS: dict[str, Option] = {
     "verify_junit": Option(texts, repository="yes"),
     "known_failures": Option(flag),
     "flaky_runs": Option(integer(0)),
+    "from_report": Option(texts, file=False),
     "json_schema": Option(text, file=False),
     "agents_md": Option(flag),
     "append_system_prompt": Option(text),

@@ -46,6 +46,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "verify_junit": ("a.xml\nb", ("a.xml", "b")),
     "known_failures": ("yes", True),
     "flaky_runs": ("3", 3),
+    "from_report": ("a.json\nb.xml", ("a.json", "b.xml")),
     "json_schema": ('{"type": "object"}', '{"type": "object"}'),
     "agents_md": ("off", False),
     "append_system_prompt": ("Be kind.", "Be kind."),

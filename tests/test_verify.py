@@ -112,8 +112,66 @@ OTHERS = """
 1) App\\Tests\\SumTest::testAdds
 rspec ./spec/sum_spec.rb:3 # Sum adds two numbers
   Failed Name.Space.SumTests.Adds(1, 2) [5 ms]
-[ERROR]   SumTest.adds:12 expected: <1> but was: <2>
 """
+OUTPUTS = Path(__file__).parent / "reported/outputs"
+RECORDED = {
+    "pytest-no-summary.txt": ["test_setup", "test_teardown", "test_bad", "TestX.test_p[2]"],
+    "unittest.txt": [
+        "test_zzz (unittest.loader._FailedTest.test_zzz)",
+        "test_bad (test_u.Case.test_bad)",
+        "test_sub (test_u.Case.test_sub) (i=1)",
+        "test_odd (test_u.Case.test_odd)",
+    ],
+    "node-tap.txt": [
+        *("/w/broken.test.js", "top adds", "sum > adds two", "sum > deep > adds two", "sum > deep", "sum"),
+        "top adds (2)",
+    ],
+    "node-spec.txt": [
+        *("/w/broken.test.js", "calc.test.js > top adds", "calc.test.js > adds two"),
+        *("calc.test.js > adds two (2)", "other.test.js > top adds"),
+    ],
+    "jest.txt": [
+        *("src/sum.test.js > sum \u203a adds", "src/sum.test.js > sum \u203a deep \u203a adds"),
+        *("src/sum.test.js > top", "src/broken.test.js"),
+    ],
+    "vitest.txt": [
+        *("v/b.test.ts", "v/a.test.ts > sum > adds", "v/a.test.ts > sum > deep > adds", "v/a.test.ts > top"),
+    ],
+    "mocha.txt": ["top", "sum > adds", "sum > deep > adds", 'hooked > "before all" hook for "never"'],
+    "cargo.txt": [
+        *("tests::panics_not - should panic", "tests::result", "tests::breaks", "works"),
+        "src/lib.rs - add (line 1)",
+    ],
+    "cargo-quiet.txt": [
+        *("tests::panics_not", "tests::result", "tests::breaks", "works", "src/lib.rs - add (line 1)"),
+    ],
+    "surefire.txt": [
+        *("x.SetupTest", "x.SumTest.adds", "x.SumTest.flaky", "x.SumTest.crashes", "x.SumTest$Deep.adds"),
+    ],
+}
+GO_JSON = """
+{"Time":"2026-01-01T00:00:00Z","Action":"output","Package":"m/sum","Output":"--- FAIL: TestSum\\n"}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/sum","Test":"TestSum/a","Elapsed":0}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/sum","Test":"TestSum","Elapsed":0}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/sum","Elapsed":0.003}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/crash","Elapsed":0.003}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/no","FailedBuild":"m/no"}
+{"Action":"fail", but no JSON
+"""
+GRADLE = """
+SumTest > adds() FAILED
+    java.lang.AssertionError at SumTest.java:9
+
+SumTest > fine() PASSED
+> Task :test FAILED
+
+FAILURE: Build failed with an exception.
+3 tests completed, 1 failed
+"""
+MAVEN_SHORT = (
+    "[ERROR]   SumTest.adds:12 expected: <1> but was: <2>\n[ERROR]   SumTest.up \xbb IllegalState up\n"
+)
+TWICE = "test works ... FAILED\ntest works ... FAILED\n"
 
 
 @pytest.mark.parametrize(
@@ -166,9 +224,13 @@ rspec ./spec/sum_spec.rb:3 # Sum adds two numbers
                 "App\\Tests\\SumTest::testAdds",
                 "Sum adds two numbers",
                 "Name.Space.SumTests.Adds(1, 2)",
-                "SumTest.adds",
             ],
         ),
+        (GO_JSON, ["m/sum.TestSum/a", "m/sum.TestSum", "m/crash", "m/no [build failed]"]),
+        (GRADLE, ["SumTest > adds()"]),
+        (MAVEN_SHORT, ["SumTest.adds", "SumTest.up"]),
+        (TWICE, ["works", "works (2)"]),
+        *(((OUTPUTS / name).read_text("utf-8"), names) for name, names in RECORDED.items()),
         ("  1) a list\n  2) of things\nERROR: make failed\nFAILED\nFAIL\n", []),
         ("", []),
     ],

@@ -9,7 +9,7 @@ from ..errors import AuthError, UsageError
 from ..snapshot import Snapshot
 from ..types import Event, Notice
 from ..verify import Unmet
-from . import artefacts, evidence, task
+from . import artefacts, evidence, reports, task
 from .conduct import Stage, conduct
 from .confinement import choose
 from .evidence import Checks
@@ -30,8 +30,11 @@ def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, s
 
 def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     settings = stage.settings
-    given = task.read(argument, settings.prompt_file, settings.stdin)
+    given = reports.add(stage, task.read(argument, settings.prompt_file, settings.stdin))
     if not given.text.strip() and not stage.settings.verify:
+        if settings.from_report:
+            _end_unasked(stage, reports.nothing(stage))
+            return
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
     confinement = choose(stage, "fix")
@@ -43,7 +46,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     except AuthError:
         if given.text.strip() or not (yield from evidence.pass_already(checks)):
             raise
-        _end_unasked(stage)
+        _end_unasked(stage, evidence.nothing_to_do(stage.tally.before))
         return
     yield session.started
     yield from map(Notice, (*session.notices, *notices))
@@ -51,8 +54,8 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     yield from _Fix(stage, session, checks).events(given.text)
 
 
-def _end_unasked(stage: Stage) -> None:
-    stage.tally.answer = evidence.nothing_to_do(stage.tally.before)
+def _end_unasked(stage: Stage, answer: str) -> None:
+    stage.tally.answer = answer
     stage.tally.may_be_unchanged = True
 
 
@@ -76,7 +79,7 @@ class _Fix:
         failing = [check for check in baseline if check.exit_code != 0]
         if not task_text.strip():
             if not failing:
-                _end_unasked(self._stage)
+                _end_unasked(self._stage, evidence.nothing_to_do(baseline))
                 return
             task_text = f"Make this pass.\n\n{verify.report(failing)}"
         yield from self._tracking.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
@@ -22,6 +23,8 @@ _STATUS: dict[str, State] = {
 }
 _SUITES = {"testsuite", "testsuites"}
 _NO_OWNER = {"", "test"}  # what node says for every class
+_NO_SUITE = "Test suite failed to run"  # jest
+_SOURCE = re.compile(r"\S+\.(?:[cm]?[jt]sx?|py)")  # a check of that name is a file that could not be loaded
 
 
 class BadReport(Exception):
@@ -126,11 +129,12 @@ class _Reader:
         self._state = _STATUS.get(attributes.get("status", ""), "passed")
 
     def _outcome(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if tag in _SKIPPED:
+        message = attributes.get("message", "")
+        if tag in _SKIPPED and not message.startswith("Unable to find "):  # ctest: which is a failure
             self._state = "skipped"  # whatever else is said: node marks what is yet to do as both
-        elif tag in _FAILED and self._state != "skipped":
+        elif tag in _SKIPPED or (tag in _FAILED and self._state != "skipped"):
             self._state = "failed"
-            self._text.append(attributes.get("message", "")[:_TEXT] + "\n")
+            self._text.append(message[:_TEXT] + "\n")
         elif tag in _FLAKY and self._state == "passed":
             self._state = "flaky"
 
@@ -139,7 +143,9 @@ class _Reader:
         text = "".join(self._text)[:_TEXT].strip()
         line = case.get("line", "")
         number = int(line) if line.isdecimal() and len(line) < 8 else 0
-        file = case.get("file", case.get("filepath", ""))
+        file = case.get("file", "")
+        if not file and number and _SOURCE.fullmatch(self._suites[-1]):
+            file = self._suites[-1]  # ruff
         whole = self._state == "failed" and _is_whole(case, text)
         name = bounded(self._name(case, file)) + NOT_RUN * whole
         self._cases.append(Case(name, self._state, text, file, number))
@@ -148,6 +154,8 @@ class _Reader:
     def _name(self, case: Mapping[str, str], file: str) -> str:
         """Unique as far as the report allows, and the same in each run."""
         name, owner = case.get("name", "").strip(), case.get("classname", case.get("class", "")).strip()
+        if owner == _NO_SUITE:
+            return name
         if owner in _NO_OWNER:
             suites = [suite for suite in self._suites if suite and suite != "pytest tests"]
             parts = [*([file] if file else []), *(suites if owner or not name else []), name]
@@ -158,11 +166,12 @@ class _Reader:
 
 
 def _is_whole(case: Mapping[str, str], text: str) -> bool:
-    owner = case.get("classname", case.get("class", ""))
+    name, owner = case.get("name", ""), case.get("classname", "")
     return (
         text.startswith("collection failure")  # pytest
-        or not case.get("name")  # surefire
-        or owner == "Test suite failed to run"  # jest-junit
+        or not name  # surefire, of a class
+        or _SOURCE.fullmatch(name) is not None  # node, vitest
+        or owner == _NO_SUITE
         or "[build failed]" in text  # gotestsum
         or "[setup failed]" in text
     )

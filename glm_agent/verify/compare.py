@@ -15,7 +15,7 @@ _SHOWN = 10  # names in a complaint
 # A whole file or package that could not run: what is in it was not checked at all.
 _UNRUN = re.compile(
     r".* \[(?:build failed|setup failed|not run)\]$|[^:\s]+\.(?:py|[cm]?[jt]sx?)$"
-    r"|.*unittest\.loader\._FailedTest|setUp(?:Class|Module) "
+    r"|.*unittest\.loader\._FailedTest|setUp(?:Class|Module) |.*\"before (?:all|each)\" hook"
 )
 _CUT_SHORT = re.compile(r"^!+ (?:stopping after|Interrupted|xdist\.dsession\.Interrupted)", re.MULTILINE)
 

@@ -28,13 +28,14 @@ _SURE = (
     r"(?:FAIL|ERROR|UNEXPECTED SUCCESS): (\S+ \(\S+\).*)$",  # unittest
     r"FAIL\s+(\S+ \[(?:build|setup) failed\])$",  # go: a package that does not compile
     r" *FAIL \[ *[\d.]+s\] (?:\([ \d/]+\) )?(\S.*)$",  # cargo nextest
-    r" *FAIL +(\S+\.\w+ > .+)$",  # vitest
+    r" *FAIL +(?:\|[^|]*\| +)?(\S+\.\w+ > .+)$",  # vitest
+    r" *FAIL +(?:\|[^|]*\| +)?(\S+\.\w+) +\[ .* \]$",  # vitest: a file that cannot be loaded
     r"\s+\d+ - (\S.*?) \((?:Failed|Timeout|SEGFAULT|ILLEGAL|Not Run|\w+ [Aa]borted)\)",  # ctest
     r"\[  FAILED  \] ([^\s.,]+\.[^\s,]+)(?:, where .*)?(?: \(\d+ ms\))?$",  # googletest
     r"\d+\) ([\w\\]+::\w.*)$",  # PHPUnit
     r"rspec \S+ # (\S.*)$",  # RSpec
     r" +Failed (\S.*?) \[[<\d][^\]]*s\]$",  # dotnet
-    r"\[ERROR\] +([\w.$>]+\.\w+(?:\[.*?\])?)(?::\d+| \xbb )",  # maven surefire
+    r"(?:\[ERROR\] )?(?!Tests run: )(\S.*?) +(?:-- )?Time elapsed: .* <<< (?:FAILURE|ERROR)!$",  # surefire
     r"(\S.* > .+) FAILED$",  # Gradle
 )
 # Told once for each check that fails: two with the same name are two.
@@ -44,9 +45,10 @@ _SUBTEST = re.compile(r"( *)# Subtest: (.*)$")
 _GO = re.compile(r" *--- FAIL: (\S+)")
 _GO_PACKAGE = re.compile(r"FAIL\t(\S+)\t[\d.]+s$")
 _GO_JSON = re.compile(r'\{.*"Action":"fail"')
-_JEST = re.compile(r" *● (\S.* \u203a .*)$")
+_JEST = re.compile(r"  ● (?!Console$|Test suite failed to run$)(\S.*)$")
 _NODE = re.compile(r"test at (.+?):\d+:\d+$")
 # Only where no line above was found: the same check may appear as both.
+_SUREFIRE = re.compile(r"\[ERROR\] +([\w.$>]+\.\w+(?:\[.*?\])?)(?::\d+| \xbb )")
 _MARK = re.compile(r" *[✕\xd7✗✖] (?!failing tests:)(?!.*# TODO)(\S.*?)(?: \(?[\d.]+ ?m?s\)?)?$")
 _NUMBERED = re.compile(r"^ +\d+\) (\S.*?):?\r?$", re.MULTILINE)  # mocha, before the line that counts them
 _LISTED = re.compile(r"^  \d+\) (\S.*?\r?\n(?: {7,}\S.*\r?\n){0,20}?)(?: *\r?\n| {5}\S)", re.MULTILINE)
@@ -104,11 +106,12 @@ class _Found:
             (_GO, lambda match: self._go.append(match[1])),
             (_GO_PACKAGE, self._go_package),
             (_GO_JSON, self._go_json),
-            (_JEST, lambda match: self._add(f"{self._file} > {match[1]}" if self._file else match[1])),
+            (_JEST, self._jest),
             (_SUITE_BROKEN, lambda _: self._add(self._file)),
             (_FILE, self._enter),
             (_PASS, self._leave),
             (_NODE, self._node),
+            (_SUREFIRE, lambda match: self._marked.append(match[1])),
             (_MARK, self._mark),
             (_SECTION, self._section),
             (_HEADER, self._header),
@@ -150,6 +153,12 @@ class _Found:
             self._add(f"{package}.{test}")
         elif not any(name.startswith(f"{package}.") for name in self.sure):
             self._add(f"{package} [build failed]" if found.get("FailedBuild") else package)
+
+    def _jest(self, match: re.Match[str]) -> None:
+        if self._file:
+            self._add(f"{self._file} > {match[1]}")
+        elif " \u203a " in match[1]:
+            self._add(match[1])
 
     def _enter(self, match: re.Match[str]) -> None:
         self._file = match[1]
