@@ -15,8 +15,8 @@ from .junit import BadReport
 __all__ = ["BadReport", "Finding", "read"]
 
 _KNOWN = "JUnit XML, SARIF 2.1.0, or the JSON of ruff, mypy, pyright or eslint"
-_PLACE = re.compile(r"^\s*([^\s:()]+\.\w+):(\d{1,7})\b", re.MULTILINE)  # of Python's frames the last counts
-_FRAME = re.compile(r"(?:\(|\bat |❯ )([^\s:()]*/[^\s:()]+\.\w+):(\d{1,7})\b")  # of JavaScript's the first
+_PLACE = re.compile(r"^\s*([^\s:()]+\.\w+):(\d{1,7})\b", re.MULTILINE)  # Python: the last counts
+_FRAME = re.compile(r"(?:\(|\bat |\u276f )([^\s:()]*/[^\s:()]+\.\w+):(\d{1,7})\b")  # JavaScript: the first
 _SILENT = {"pass", "notApplicable", "informational"}
 
 

@@ -19,6 +19,7 @@ from .repeat import Attempt, merge
 
 __all__ = [
     "MAX_NAMES",
+    "BadReport",
     "Check",
     "Report",
     "Unmet",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _SHOWN = 50  # names in the message to the model
-_HEAD, _TAIL = 4 * 1024 * 1024, 12 * 1024 * 1024  # bytes of the output that are looked at
+_HEAD, _TAIL = 1024 * 1024, 7 * 1024 * 1024  # bytes of the output that are looked at
 
 
 class Check(NamedTuple):

@@ -118,7 +118,7 @@ def _complaint(first: Verified | None, verified: Verified) -> str:
     )
     parts: list[str] = []
     for kind, names in kinds:
-        named = f": {_list(names)}" if names != [verified.command] else ""
+        named = f": {_list(names)}" if names != [bounded(verified.command)] else ""
         parts += [kind + named] * bool(names)
     return "; ".join(parts) or "still fails"
 

@@ -14,11 +14,12 @@ MAX_NAMES = 1000
 _MAX_LINE = 2000  # characters of a line that are looked at
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
+# Else no pattern below can fit. Each branch begins with a character: then looking through much is cheap.
 _HINT = re.compile(
-    r"FAIL|ERROR|not ok|Failed|Timeout|SEGFAULT|ILLEGAL|Not Run|borted|[●✕\xd7✗✖]|UNEXPECTED SUCCESS"
-    r'|^(?:\x1b\[[\d;]*m)*(?:\d+\) |rspec |_{3,} |test at )|# Subtest: |"Action":"fail"|PASS ',
-    re.MULTILINE,
-)  # else no pattern below can fit
+    r"FAIL|ERROR|not ok|Failed|Timeout|SEGFAULT|ILLEGAL|Not Run|borted|\u25cf|\u2715|\xd7|\u2717|\u2716"
+    r"|UNEXPECTED SUCCESS|# Subtest: |\"Action\":\"fail\"|PASS "
+    r"|\n(?:\x1b\[[\d;]*m)*(?:\d+\) |rspec |___|test at )"
+)
 
 # A line that fits one of these names a failing check, whoever else wrote on that output.
 _SURE = (
@@ -187,14 +188,14 @@ class _Found:
 
 def _candidates(output: str) -> Iterator[str]:
     """Lines that may name a check: without colours, cut to a length that is safe to match."""
-    at = 0
+    output = f"\n{output}"
+    at = 0  # a line's end
     while hint := _HINT.search(output, at):
-        start = max(at, output.rfind("\n", at, hint.start()) + 1)
-        end = output.find("\n", hint.start())
-        end = len(output) if end < 0 else end
-        line = output[start : min(end, start + _MAX_LINE)].rstrip("\r")
+        start = output.rfind("\n", at, hint.start() + 1) + 1
+        end = output.find("\n", start)
+        at = len(output) if end < 0 else end
+        line = output[start : min(at, start + _MAX_LINE)].rstrip("\r")
         yield _ANSI.sub("", line) if "\x1b" in line else line
-        at = end + 1
 
 
 def _first_match(line: str) -> str:
