@@ -203,6 +203,37 @@ AllowEmpty = Annotated[
     bool | None, typer.Option("--allow-empty", help="Changing nothing is a success too.", show_default=False)
 ]
 
+VerifyJunit = Annotated[
+    list[str] | None,
+    _text(
+        "--verify-junit",
+        "JUnit XML, a file or folder, that the --verify command writes; repeatable, in their order.",
+        "PATH",
+    ),
+]
+KnownFailures = Annotated[
+    bool | None,
+    typer.Option(
+        "--known-failures",
+        help="What failed before may go on failing, if something is fixed and nothing breaks.",
+        show_default=False,
+    ),
+]
+FlakyRuns = Annotated[
+    str | None, _text("--flaky-runs", "Repeat a failing --verify N times, to tell what is flaky (0).", "N")
+]
+
+FromReport = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        "--from-report",
+        help="Fix what FILE reports: JUnit XML, SARIF, or JSON of ruff, mypy, pyright, eslint; repeatable.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+
 JsonSchema = Annotated[
     str | None,
     _text(

@@ -50,6 +50,10 @@ class Settings:
     verify_timeout: float = 600.0
     verify_rounds: int = 3
     allow_empty: bool = False
+    verify_junit: tuple[str, ...] = ()
+    known_failures: bool = False
+    flaky_runs: int = 0
+    from_report: tuple[str, ...] = ()
     json_schema: str | None = None
     agents_md: bool = True
     append_system_prompt: str | None = None
@@ -191,6 +195,10 @@ OPTIONS: dict[str, Option] = {
     "verify_timeout": Option(duration),
     "verify_rounds": Option(integer(1)),
     "allow_empty": Option(flag),
+    "verify_junit": Option(texts, repository="yes"),
+    "known_failures": Option(flag),
+    "flaky_runs": Option(integer(0)),
+    "from_report": Option(texts, file=False),
     "json_schema": Option(text, file=False),
     "agents_md": Option(flag),
     "append_system_prompt": Option(text),

@@ -123,7 +123,13 @@ class Notice:
 
 @dataclass(slots=True)
 class Verified:
-    """One run of a `--verify` command: its failing checks; `exit_code` None means killed at its deadline."""
+    """A `--verify` command: the checks that fail each time it runs; `exit_code` None means killed.
+
+    flaky    failed in one run and passed in another: then `exit_code` is 0 if any of the runs passed whole
+    passed   of the checks that failed earlier, those that a report says pass
+    junit    whether a report named the checks
+    partial  more may fail than `failed` names
+    """
 
     phase: Literal["before", "after"]
     command: str
@@ -131,6 +137,10 @@ class Verified:
     failed: list[str]
     duration_ms: int
     output: str = ""
+    flaky: list[str] = field(default_factory=list[str])
+    passed: list[str] = field(default_factory=list[str])
+    junit: bool = False
+    partial: bool = False
 
 
 @dataclass(slots=True)

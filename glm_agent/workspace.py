@@ -95,6 +95,17 @@ class Workspace:
             raise ToolError(f"{paths.shown(path)} is binary ({len(data)} bytes); it cannot be read as text")
         return TextFile(path, text, encoding, stat.S_IMODE(status.st_mode), len(data))
 
+    @contextmanager
+    def opened(self, path: str) -> Generator[int]:
+        """The descriptor of a regular file of any size; links beneath the root are followed."""
+        path = self.locate(path)
+        try:
+            with self._opened(path, os.O_RDONLY) as fd:
+                _require_file(path, os.fstat(fd))
+                yield fd
+        except OSError as error:
+            raise self._refusal(path, error) from error
+
     def withholds(self, path: str) -> bool:
         """Whether `path` is a file that holds secrets; False for what cannot be opened."""
         try:
@@ -329,10 +340,7 @@ def _refuse_marks(change: Change, before: bytes) -> None:
 
 def _contents(path: str, fd: int) -> tuple[bytes, os.stat_result]:
     name, status = paths.shown(path), os.fstat(fd)
-    if stat.S_ISDIR(status.st_mode):
-        raise ToolError(f"{name} is a directory, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise ToolError(f"{name} is not a regular file; it cannot be read")
+    _require_file(path, status)
     with os.fdopen(fd, "rb", closefd=False) as file:
         data = file.read(MAX_FILE + 1) if status.st_size <= MAX_FILE else b""
     if max(status.st_size, len(data)) > MAX_FILE:
@@ -340,6 +348,13 @@ def _contents(path: str, fd: int) -> tuple[bytes, os.stat_result]:
             f"{name} has {status.st_size} bytes; at most {MAX_FILE} are read. Use search or a command"
         )
     return data, status
+
+
+def _require_file(path: str, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise ToolError(f"{paths.shown(path)} is a directory, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ToolError(f"{paths.shown(path)} is not a regular file; it cannot be read")
 
 
 def _entry(item: os.DirEntry[str]) -> Entry:

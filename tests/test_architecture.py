@@ -29,7 +29,7 @@ RANKS = (
     ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
     ("gitrules", "changes", "secrets", "spelling", "veil"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
-    ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
+    ("verdicts", "retry", "watchdog", "structured", "policy", "patching", "reported"),
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),

@@ -68,11 +68,13 @@ GOOD = Result(
     "/s/patch.diff",
     "abc",
     {
-        "before": [{"command": "t", "exit_code": 1, "failed": ["x"], "duration_ms": 1}],
-        "after": [{"command": "t", "exit_code": None, "failed": [], "duration_ms": 1}],
+        "before": [{"command": "t", "exit_code": 1, "failed": ["x"], "flaky": [], "duration_ms": 1}],
+        "after": [{"command": "t", "exit_code": None, "failed": [], "flaky": ["y"], "duration_ms": 1}],
         "fixed": ["x"],
         "still_failing": [],
         "newly_broken": [],
+        "flaky": ["y"],
+        "not_run": ["z"],
     },
 )
 EVERY: dict[str, Event] = {

@@ -85,7 +85,7 @@ def test_two_sources_are_one_too_many(argument: str, file: str | None, stdin: bo
 
 @given(st.text(alphabet="`\na ", max_size=30))
 def test_no_text_can_leave_its_fence(feed_text: str) -> None:
-    fenced = task._fenced(feed_text)  # pyright: ignore[reportPrivateUsage]
+    fenced = task.fenced(feed_text)
     fence, _, rest = fenced.partition("\n")
     assert rest.rpartition("\n")[2] == fence
     assert fence not in rest.rpartition("\n")[0]

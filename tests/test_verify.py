@@ -96,7 +96,13 @@ MOCHA = """
 
   1) sum
        adds:
-     AssertionError
+
+      AssertionError: no
+      + expected - actual
+
+  2) subtracts:
+     Error: no
+      at x.js:1:1
 """
 OTHERS = """
 [  FAILED  ] Sum.Adds (0 ms)
@@ -106,8 +112,66 @@ OTHERS = """
 1) App\\Tests\\SumTest::testAdds
 rspec ./spec/sum_spec.rb:3 # Sum adds two numbers
   Failed Name.Space.SumTests.Adds(1, 2) [5 ms]
-[ERROR]   SumTest.adds:12 expected: <1> but was: <2>
 """
+OUTPUTS = Path(__file__).parent / "reported/outputs"
+RECORDED = {
+    "pytest-no-summary.txt": ["test_setup", "test_teardown", "test_bad", "TestX.test_p[2]"],
+    "unittest.txt": [
+        "test_zzz (unittest.loader._FailedTest.test_zzz)",
+        "test_bad (test_u.Case.test_bad)",
+        "test_sub (test_u.Case.test_sub) (i=1)",
+        "test_odd (test_u.Case.test_odd)",
+    ],
+    "node-tap.txt": [
+        *("/w/broken.test.js", "top adds", "sum > adds two", "sum > deep > adds two", "sum > deep", "sum"),
+        "top adds (2)",
+    ],
+    "node-spec.txt": [
+        *("/w/broken.test.js", "calc.test.js > top adds", "calc.test.js > adds two"),
+        *("calc.test.js > adds two (2)", "other.test.js > top adds"),
+    ],
+    "jest.txt": [
+        *("src/sum.test.js > sum \u203a adds", "src/sum.test.js > sum \u203a deep \u203a adds"),
+        *("src/sum.test.js > top", "src/broken.test.js"),
+    ],
+    "vitest.txt": [
+        *("v/b.test.ts", "v/a.test.ts > sum > adds", "v/a.test.ts > sum > deep > adds", "v/a.test.ts > top"),
+    ],
+    "mocha.txt": ["top", "sum > adds", "sum > deep > adds", 'hooked > "before all" hook for "never"'],
+    "cargo.txt": [
+        *("tests::panics_not - should panic", "tests::result", "tests::breaks", "works"),
+        "src/lib.rs - add (line 1)",
+    ],
+    "cargo-quiet.txt": [
+        *("tests::panics_not", "tests::result", "tests::breaks", "works", "src/lib.rs - add (line 1)"),
+    ],
+    "surefire.txt": [
+        *("x.SetupTest", "x.SumTest.adds", "x.SumTest.flaky", "x.SumTest.crashes", "x.SumTest$Deep.adds"),
+    ],
+}
+GO_JSON = """
+{"Time":"2026-01-01T00:00:00Z","Action":"output","Package":"m/sum","Output":"--- FAIL: TestSum\\n"}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/sum","Test":"TestSum/a","Elapsed":0}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/sum","Test":"TestSum","Elapsed":0}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/sum","Elapsed":0.003}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/crash","Elapsed":0.003}
+{"Time":"2026-01-01T00:00:00Z","Action":"fail","Package":"m/no","FailedBuild":"m/no"}
+{"Action":"fail", but no JSON
+"""
+GRADLE = """
+SumTest > adds() FAILED
+    java.lang.AssertionError at SumTest.java:9
+
+SumTest > fine() PASSED
+> Task :test FAILED
+
+FAILURE: Build failed with an exception.
+3 tests completed, 1 failed
+"""
+MAVEN_SHORT = (
+    "[ERROR]   SumTest.adds:12 expected: <1> but was: <2>\n[ERROR]   SumTest.up \xbb IllegalState up\n"
+)
+TWICE = "test works ... FAILED\ntest works ... FAILED\n"
 
 
 @pytest.mark.parametrize(
@@ -136,15 +200,22 @@ rspec ./spec/sum_spec.rb:3 # Sum adds two numbers
                 "setUpClass (pkg.test_n.Case)",
             ],
         ),
-        (GO, ["TestSum", "TestSum/negative", "example.com/m/other [build failed]"]),
+        (
+            GO,
+            [
+                "example.com/m/sum.TestSum",
+                "example.com/m/sum.TestSum/negative",
+                "example.com/m/other [build failed]",
+            ],
+        ),
         (CARGO, ["tests::breaks", "src/lib.rs - add (line 3)", "my-crate tests::next"]),
-        (JEST, ["sum \u203a adds", "src/broken.test.ts"]),
+        (JEST, ["src/sum.test.js > sum \u203a adds", "src/broken.test.ts"]),
         (JEST_MARKS, ["adds", "subtracts", "divides"]),
         ("FAIL src/a.test.js\n", ["src/a.test.js"]),
         (VITEST, ["src/a.test.ts > suite > adds"]),
         (TAP, ["adds two", "nested"]),
         (CTEST, ["parser.adds", "slow one"]),
-        (MOCHA, ["adds", "subtracts"]),
+        (MOCHA, ["sum > adds", "subtracts"]),
         (
             OTHERS,
             [
@@ -153,9 +224,13 @@ rspec ./spec/sum_spec.rb:3 # Sum adds two numbers
                 "App\\Tests\\SumTest::testAdds",
                 "Sum adds two numbers",
                 "Name.Space.SumTests.Adds(1, 2)",
-                "SumTest.adds",
             ],
         ),
+        (GO_JSON, ["m/sum.TestSum/a", "m/sum.TestSum", "m/crash", "m/no [build failed]"]),
+        (GRADLE, ["SumTest > adds()"]),
+        (MAVEN_SHORT, ["SumTest.adds", "SumTest.up"]),
+        (TWICE, ["works", "works (2)"]),
+        *(((OUTPUTS / name).read_text("utf-8"), names) for name, names in RECORDED.items()),
         ("  1) a list\n  2) of things\nERROR: make failed\nFAILED\nFAIL\n", []),
         ("", []),
     ],
@@ -205,7 +280,10 @@ def test_names_are_counted_and_cut() -> None:
 
 
 def check(command: str, root: Path, timeout: float = 10) -> Verified:
-    return verify.run(command, unconfined(root), "before", timeout=timeout, cancel=threading.Event())
+    one = verify.Check(command, unconfined(root), timeout, threading.Event())
+    verified, notices = verify.run(one, "before")
+    assert notices == []
+    return verified
 
 
 @pytest.mark.parametrize(
@@ -324,16 +402,18 @@ def test_commands_are_matched_by_their_text_and_one_failure_outweighs_one_succes
     after = [ran("after", 0, command="x"), ran("after", 1, "a", command="y")]
     assert verify.compare(before, after) == {
         "before": [
-            {"command": "x", "exit_code": 1, "failed": ["a"], "duration_ms": 5},
-            {"command": "y", "exit_code": 1, "failed": ["a", "b"], "duration_ms": 5},
+            {"command": "x", "exit_code": 1, "failed": ["a"], "flaky": [], "duration_ms": 5},
+            {"command": "y", "exit_code": 1, "failed": ["a", "b"], "flaky": [], "duration_ms": 5},
         ],
         "after": [
-            {"command": "x", "exit_code": 0, "failed": [], "duration_ms": 5},
-            {"command": "y", "exit_code": 1, "failed": ["a"], "duration_ms": 5},
+            {"command": "x", "exit_code": 0, "failed": [], "flaky": [], "duration_ms": 5},
+            {"command": "y", "exit_code": 1, "failed": ["a"], "flaky": [], "duration_ms": 5},
         ],
         "fixed": ["b"],
         "still_failing": ["a"],
         "newly_broken": [],
+        "flaky": [],
+        "not_run": [],
     }
 
 
@@ -377,7 +457,6 @@ def test_a_long_report_is_cut() -> None:
 def test_a_token_in_the_output_goes_no_further(tmp_path: Path) -> None:
     token = "ghp" + "_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     (tmp_path / "token").write_text(f"token={token}\n")
-    command, cancel = "cat token; exit 1", threading.Event()
-    check = verify.run(command, unconfined(tmp_path), "before", timeout=10, cancel=cancel)
-    assert check.output == "token=[secret: GitHub token withheld]\n"
-    assert token not in verify.report([check])
+    found = check("cat token; exit 1", tmp_path)
+    assert found.output == "token=[secret: GitHub token withheld]\n"
+    assert token not in verify.report([found])

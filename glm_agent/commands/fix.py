@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Generator, Mapping
 
-from .. import config, repository, sandbox, verify
+from .. import repository, verify
 from ..errors import AuthError, UsageError
-from ..sandbox import Runner
 from ..snapshot import Snapshot
-from ..types import Event, Notice, Verified
-from . import artefacts, task
+from ..types import Event, Notice
+from ..verify import Unmet
+from . import artefacts, evidence, reports, task
 from .conduct import Stage, conduct
-from .confinement import Confinement, choose
+from .confinement import choose
+from .evidence import Checks
 from .session import Session, open_session, work
 from .tracking import Tracking
 
@@ -31,20 +30,23 @@ def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, s
 
 def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     settings = stage.settings
-    given = task.read(argument, settings.prompt_file, settings.stdin)
+    given = reports.add(stage, task.read(argument, settings.prompt_file, settings.stdin))
     if not given.text.strip() and not stage.settings.verify:
+        if settings.from_report:
+            _end_unasked(stage, reports.nothing(stage))
+            return
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
     confinement = choose(stage, "fix")
-    checks, notices = _checks(stage, confinement)
-    if not given.text.strip() and not checks.commands:
+    checks, notices = evidence.choose(stage, confinement)
+    if not given.text.strip() and not checks.checks:
         raise UsageError(*notices)
     try:
         session = open_session(stage, "fix", given, repository.describe(stage.top), confinement)
     except AuthError:
-        if given.text.strip() or not (yield from _pass_already(checks)):
+        if given.text.strip() or not (yield from evidence.pass_already(checks)):
             raise
-        _end_unasked(stage)
+        _end_unasked(stage, evidence.nothing_to_do(stage.tally.before))
         return
     yield session.started
     yield from map(Notice, (*session.notices, *notices))
@@ -52,48 +54,15 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     yield from _Fix(stage, session, checks).events(given.text)
 
 
-class _Checks(NamedTuple):
-    """The user's commands, and what runs them."""
-
-    commands: Sequence[str]
-    start: Runner
-    timeout: float
-    cancel: threading.Event
-
-    def run(self, phase: Literal["before", "after"]) -> Iterator[Verified]:
-        for command in self.commands:
-            yield verify.run(command, self.start, phase, timeout=self.timeout, cancel=self.cancel)
-
-
-def _checks(stage: Stage, confinement: Confinement) -> tuple[_Checks, list[str]]:
-    """The checks to run, and a notice if the repository's own file asks for some that may not run."""
-    settings, commands, notices = stage.settings, stage.settings.verify, list[str]()
-    if config.from_repository(settings, "verify") and confinement.tier is None:
-        file = settings.origins["verify"].rpartition("/")[2]
-        named = " ".join(f"--verify {command!r}" for command in commands)
-        commands, notices = (), [f"{file} asks for checks, which run only in a sandbox; to run them: {named}"]
-    start = confinement.runner() if commands else sandbox.unconfined(stage.top)
-    return _Checks(commands, start, settings.verify_timeout, stage.cancel), notices
-
-
-def _pass_already(checks: _Checks) -> Generator[Event, None, bool]:
-    """Whether there is nothing to ask a model for, so that no key is missing."""
-    for check in checks.run("before"):
-        yield check
-        if check.exit_code != 0:
-            return False
-    return True
-
-
-def _end_unasked(stage: Stage) -> None:
-    stage.tally.answer = "Nothing to fix: every --verify command passes already."
+def _end_unasked(stage: Stage, answer: str) -> None:
+    stage.tally.answer = answer
     stage.tally.may_be_unchanged = True
 
 
 class _Fix:
     """One run: baseline, rounds of agent and checks, and at the end the diff, which comes from git."""
 
-    def __init__(self, stage: Stage, session: Session, checks: _Checks) -> None:
+    def __init__(self, stage: Stage, session: Session, checks: Checks) -> None:
         self._stage = stage
         self._session = session
         self._checks = checks
@@ -104,13 +73,13 @@ class _Fix:
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
     def events(self, task_text: str) -> Generator[Event]:
-        baseline = yield from self._verify("before")
+        baseline = yield from self._checks.run("before")
         for check in baseline:
             verify.require_runnable(check)
         failing = [check for check in baseline if check.exit_code != 0]
         if not task_text.strip():
             if not failing:
-                _end_unasked(self._stage)
+                _end_unasked(self._stage, evidence.nothing_to_do(baseline))
                 return
             task_text = f"Make this pass.\n\n{verify.report(failing)}"
         yield from self._tracking.begin()
@@ -118,31 +87,17 @@ class _Fix:
 
     def _rounds(self, prompt: str) -> Generator[Event]:
         """Agent, then checks, until they pass, the rounds are used up, or a cap stops the agent."""
-        failing: list[Verified] = []
+        baseline, unmet = self._stage.tally.before, list[Unmet]()
         for left in range(self._stage.settings.verify_rounds - 1, -1, -1):
             finished = yield from self._work(prompt)
-            checks = yield from self._verify("after")
-            failing = [check for check in checks if check.exit_code != 0]
-            if not (left and failing and finished):
+            checks = yield from self._checks.run("after", baseline)
+            unmet = self._checks.unmet(baseline, checks)
+            if not (left and unmet and finished):
                 break
-            prompt = verify.report(failing)
+            prompt = self._checks.report(unmet)
             self._tracking.disown()
-        for check in failing:
-            self._stage.tally.note("error_verify", self._complaint(check))
-
-    def _complaint(self, check: Verified) -> str:
-        """What is wrong now, and whether it was before."""
-        before = [first for first in self._stage.tally.before if first.command == check.command]
-        broken = verify.compare(before, [check])["newly_broken"]
-        kinds = (
-            ("still fails", [name for name in check.failed if name not in broken]),
-            ("is newly broken", broken),
-        )
-        parts: list[str] = []
-        for kind, names in kinds:
-            named = f": {', '.join(names[:10])}" if names != [check.command] else ""
-            parts += [kind + named] * bool(names)
-        return f"--verify {check.command!r} {'; '.join(parts) or 'still fails'}"
+        for one in unmet:
+            self._stage.tally.note("error_verify", evidence.complaint(one))
 
     def _work(self, prompt: str) -> Generator[Event, None, bool]:
         """The agent until it is done, reminded while it has changed nothing; False if a cap stopped it."""
@@ -156,13 +111,6 @@ class _Fix:
             self._reminders += 1
             prompt = _UNCHANGED
 
-    def _verify(self, phase: Literal["before", "after"]) -> Generator[Event, None, list[Verified]]:
-        checks: list[Verified] = []
-        for check in self._checks.run(phase):
-            checks.append(check)
-            yield check
-        return checks
-
     def _collect(self) -> None:
         """The run's changes, its patch and its evidence, however it ended."""
         tally, settings = self._stage.tally, self._stage.settings
@@ -173,8 +121,8 @@ class _Fix:
             kept = str(self._session.folder / "patch.diff")
             artefacts.write(kept, patch)
             tally.patch_file = kept
-        if commands := self._checks.commands:
-            after = tally.after[-len(commands) :]
+        if checks := self._checks.checks:
+            after = tally.after[-len(checks) :]
             tally.verification = verify.compare(tally.before, after)
         if settings.patch == "-":
             artefacts.print_patch(patch)

@@ -38,7 +38,7 @@ def read(argument: str | None, prompt_file: str | None, stdin: bool | None) -> T
     words = _checked(os.fsencode(words), "the task")
     use, piped = _standard_input(stdin)
     if words.strip() and piped.strip():
-        words = f"{words}\n\nStandard input:\n{_fenced(piped)}"
+        words = f"{words}\n\nStandard input:\n{fenced(piped)}"
     return Task(words if words.strip() else piped, use)
 
 
@@ -104,7 +104,8 @@ def _checked(data: bytes, source: str) -> str:
         raise UsageError(f"{source} is not valid UTF-8 at byte {error.start}") from error
 
 
-def _fenced(text: str) -> str:
+def fenced(text: str) -> str:
+    """`text` as a block that nothing in it can end."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -196,6 +196,7 @@ def _verify(event: Verified) -> Json:
         command=event.command,
         exit_code=event.exit_code,
         failed=event.failed,
+        flaky=event.flaky,
         duration_ms=event.duration_ms,
     )
 

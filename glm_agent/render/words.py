@@ -67,6 +67,7 @@ def verified(event: Verified) -> str:
     """`verify before: pytest -q -> exit 1, 3 failing, 0.8s`."""
     exit_text = "killed at its deadline" if event.exit_code is None else f"exit {event.exit_code}"
     failing = f", {count(len(event.failed))} failing" if event.failed else ""
+    failing += f", {count(len(event.flaky))} flaky" if event.flaky else ""
     took = duration(event.duration_ms / 1000)
     return f"verify {event.phase}: {clip(event.command)} -> {exit_text}{failing}, {took}"
 
@@ -79,8 +80,14 @@ class Check(NamedTuple):
 
 
 def checks(result: Result) -> list[Check]:
-    """What verification found out: each check that was fixed, still fails or newly broke; bounded."""
-    kinds = (("fixed", True), ("still_failing", False), ("newly_broken", False))
+    """What verification found out: each check that was fixed, still fails, newly broke …; bounded."""
+    kinds = (
+        ("fixed", True),
+        ("still_failing", False),
+        ("newly_broken", False),
+        ("flaky", False),
+        ("not_run", False),
+    )
     found: list[Check] = []
     for kind, passes in kinds:
         names = _strings((result.verification or {}).get(kind))

@@ -181,6 +181,7 @@ def test_system_lines() -> None:
             "command": "pytest -q",
             "exit_code": 1,
             "failed": ["t::a"],
+            "flaky": [],
             "duration_ms": 812,
         },
         {"type": "system", "subtype": "notice", "text": "no sandbox"},
