@@ -126,6 +126,12 @@ Patch = Annotated[
 MaxTurns = Annotated[str | None, _text("--max-turns", "At most so many turns of the model.", "N")]
 MaxWallTime = Annotated[str | None, _text("--max-wall-time", "At most so long, for example 10m.", "TIME")]
 MaxToolCalls = Annotated[str | None, _text("--max-tool-calls", "At most so many tool calls.", "N")]
+MaxTotalTokens = Annotated[
+    str | None, _text("--max-total-tokens", "At most so many tokens, sent and received.", "N")
+]
+MaxBudgetUsd = Annotated[
+    str | None, _text("--max-budget-usd", "At most so many US dollars, for example 0.50.", "USD")
+]
 TimeoutConnect = Annotated[
     str | None, _text("--timeout-connect", "Give up a connection that is not there after TIME (10s).", "TIME")
 ]

@@ -33,6 +33,8 @@ class Settings:
     max_turns: int | None = None
     max_wall_time: float | None = None
     max_tool_calls: int | None = None
+    max_total_tokens: int | None = None
+    max_budget_usd: float | None = None
     timeout_connect: float | None = None
     timeout_headers: float | None = None
     timeout_first: float | None = None
@@ -173,6 +175,8 @@ OPTIONS: dict[str, Option] = {
     "max_turns": Option(integer(1), repository="lower"),
     "max_wall_time": Option(duration, repository="lower"),
     "max_tool_calls": Option(integer(1), repository="lower"),
+    "max_total_tokens": Option(integer(1), repository="lower"),
+    "max_budget_usd": Option(number(0.0001, 1e6), repository="lower"),
     "timeout_connect": Option(timeout),
     "timeout_headers": Option(timeout),
     "timeout_first": Option(timeout),

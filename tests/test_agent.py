@@ -10,10 +10,12 @@ import pytest
 from fakes import Script, call, calls, echo, says, tool
 
 from glm_agent.agent import Agent
+from glm_agent.budget import Budget
 from glm_agent.errors import ProviderError, ToolError
 from glm_agent.types import (
     Arguments,
     Assistant,
+    Cap,
     Complete,
     Discarded,
     Event,
@@ -35,7 +37,8 @@ WRITE = tool("write", echo, reads_only=False)
 
 
 def agent(complete: Complete, *tools: Tool, turns: int = 100, tool_calls: int = 100) -> Agent:
-    return Agent(complete, {each.name: each for each in tools}, turns, tool_calls)
+    caps: dict[Cap, float] = {"max_turns": turns, "max_tool_calls": tool_calls}
+    return Agent(complete, {each.name: each for each in tools}, Budget(caps=caps))
 
 
 def run(script: Script, *tools: Tool) -> list[Event]:

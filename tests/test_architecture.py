@@ -25,10 +25,10 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 
 # A module imports from lower rows, and in its own row from the left only.
 RANKS = (
-    ("glm_agent", "errors", "outcome", "types"),
+    ("glm_agent", "types", "errors", "outcome"),
     ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
     ("gitrules", "changes", "secrets", "spelling"),
-    ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
+    ("rows", "dialects", "parameters", "sse", "model", "recover", "context", "budget"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),

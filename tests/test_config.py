@@ -26,6 +26,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "patch": ("p", "p"),
     "max_turns": ("5", 5),
     "max_wall_time": ("2m", 120.0),
+    "max_total_tokens": ("9000", 9000),
+    "max_budget_usd": ("0.25", 0.25),
     "max_tool_calls": ("6", 6),
     "timeout_connect": ("0.5", 0.5),
     "timeout_headers": ("90s", 90.0),

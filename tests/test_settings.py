@@ -79,4 +79,6 @@ def test_what_a_repository_may_set_is_short() -> None:
         "max_turns": "lower",
         "max_wall_time": "lower",
         "max_tool_calls": "lower",
+        "max_total_tokens": "lower",
+        "max_budget_usd": "lower",
     }

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from .. import config, outcome
+from ..budget import Budget
 from ..dialects import providers
 from ..errors import AgentError, Cancelled
 from ..git import find_root
@@ -37,6 +38,7 @@ class Stage:
         self.folder = folder
         self.root = root
         self.tally = Tally()
+        self.budget = Budget(self.tally.ledger, self.tally.started)
         self.signals = Signals()
         self.cancel = threading.Event()  # set when whatever runs must end
         self.redact = Redactor(_keys(settings.environment))

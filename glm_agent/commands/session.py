@@ -19,12 +19,12 @@ from ..errors import RepositoryError
 from ..journal import Journal
 from ..settings import Settings
 from ..structured import Answer
-from ..types import Event, Json, Message, Started, Tool
+from ..types import Cap, Event, Json, Message, Started, Tool
 from ..workspace import Workspace
 from . import artefacts
 from .conduct import Stage
 from .confinement import Confinement, open_workspace
-from .connection import choose_model, connect, open_client
+from .connection import choose_model, connect, open_client, require_price
 from .task import Task
 
 _TURNS = {"fix": 150, "ask": 40}
@@ -52,6 +52,8 @@ def open_session(
     answer = Answer(structured.load(settings.json_schema)) if settings.json_schema else None
     stage.endings += [lambda: _take_answer(stage, answer), lambda: _keep_answer(stage)]
     provider, model = choose_model(settings)
+    require_price(settings, provider, model)
+    stage.budget.caps = _caps(settings, command)
     transport = connect(settings, provider)
     folder = _open_journal(stage)
     workspace = open_workspace(stage)
@@ -65,7 +67,7 @@ def open_session(
     client = open_client(stage, kit, dialect, transport, built.forget)
     if answer and command == "ask":  # which may then answer from what it was told alone
         client.without_tools = _in_json(stage, answer.schema, _facts(stage.top, git), told)
-    agent = _agent(stage, command, kit, client)
+    agent = _agent(stage, kit, client)
     started = _started(stage, command, dialect, transport.host, agent)
     started.session_id, started.git, started.stdin = folder.name, git, task.stdin
     started.sandbox = confinement.record()
@@ -161,15 +163,24 @@ def _facts(root: Path, git: Json | None) -> list[str]:
     ]
 
 
-def _agent(stage: Stage, command: str, kit: Sequence[Tool], client: Client) -> Agent:
-    settings = stage.settings
+def _agent(stage: Stage, kit: Sequence[Tool], client: Client) -> Agent:
     return Agent(
         complete=client.complete,
         tools={tool.name: tool for tool in kit},
-        max_turns=_cap(settings, "max_turns", _TURNS[command]),
-        max_tool_calls=_cap(settings, "max_tool_calls", _TOOL_CALLS),
+        budget=stage.budget,
         cancel=stage.cancel,
     )
+
+
+def _caps(settings: Settings, command: str) -> dict[Cap, float]:
+    caps: dict[Cap, float | None] = {
+        "max_turns": _cap(settings, "max_turns", _TURNS[command]),
+        "max_tool_calls": _cap(settings, "max_tool_calls", _TOOL_CALLS),
+        "max_wall_time": settings.max_wall_time,
+        "max_total_tokens": settings.max_total_tokens,
+        "max_budget_usd": settings.max_budget_usd,
+    }
+    return {cap: most for cap, most in caps.items() if most is not None}
 
 
 def _cap(settings: Settings, name: str, usual: int) -> int:
@@ -181,9 +192,6 @@ def _cap(settings: Settings, name: str, usual: int) -> int:
 
 
 def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Agent) -> Started:
-    caps: Json = {"max_turns": agent.max_turns, "max_tool_calls": agent.max_tool_calls}
-    if stage.settings.max_wall_time is not None:
-        caps["max_wall_time"] = stage.settings.max_wall_time
     return Started(
         session_id="",
         cwd=str(stage.folder),
@@ -194,7 +202,7 @@ def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Age
         tools=list(agent.tools),
         sandbox={},
         git=None,
-        caps=caps,
+        caps={**stage.budget.caps},
         stdin="none",
         instructions=[],
         version=__version__,
