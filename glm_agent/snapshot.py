@@ -23,7 +23,7 @@ from .types import Json
 _BY_PRODUCTS = (
     *("__pycache__/", "*.py[cod]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".hypothesis/"),
     *(".tox/", ".nox/", ".venv/", "*.egg-info/", ".coverage", ".coverage.*", "node_modules/", ".gradle/"),
-    *(".DS_Store", "Thumbs.db", "*.swp", "*.swo", "*~", ".nfs*"),
+    *(".DS_Store", "Thumbs.db", "*.swp", "*.swo", "*~", ".nfs*", ".glm-agent-*.tmp"),
 )
 # What decides how a file becomes a blob, and is only data.
 _CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eol)|extensions\.objectformat)$"
@@ -41,7 +41,7 @@ class Snapshot:
     """
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self._root = root
+        self.root = self._root = root
         self._own = folder / "git"
         self.problems: list[str] = []
         self._first = ""  # tree
@@ -94,15 +94,13 @@ class Snapshot:
         if not lacking:
             return tree
         self._completed.update(map(os.fsdecode, lacking))
-        return self._edited(tree, "--add", lacking)
+        return self.edited(tree, "--add", lacking)
 
     def carry(self, base: str, before: str, after: str) -> str:
         """`base` with what changed from `before` to `after`, but not from `base` to `before` already."""
-        ours = {path for path, _ in self._differences(base, before)}
-        others = [
-            entry + b"\t" + path for path, entry in self._differences(before, after) if path not in ours
-        ]
-        return self._edited(base, "--index-info", others) if others else base
+        ours = {path for path, _ in self.differences(base, before)}
+        others = [entry + b"\t" + path for path, entry in self.differences(before, after) if path not in ours]
+        return self.edited(base, "--index-info", others) if others else base
 
     def is_elsewhere(self, path: str) -> bool:
         """Whether `path` lies in a repository inside this one, of which no tree here can tell."""
@@ -249,14 +247,14 @@ class Snapshot:
             return False
         return changed < self._first_at and self._is_own_file(path)
 
-    def _differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes]]:
+    def differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes]]:
         """Each path that differs, with mode and blob as they are in `after`; mode 0 where it is not there."""
         fields = iter(self._list("diff-tree", "-r", "--raw", "--no-renames", before, after))
         for field in fields:
             _, mode, _, blob, _ = field.split(b" ")
             yield next(fields), mode + b" " + blob
 
-    def _edited(self, tree: str, option: str, lines: list[bytes]) -> str:
+    def edited(self, tree: str, option: str, lines: list[bytes]) -> str:
         """`tree` after `git update-index OPTION` with `lines`, without a look at our own index."""
         env = {"GIT_INDEX_FILE": str(self._own / "other-index")}
         self._git("read-tree", tree, env=env)
@@ -277,6 +275,14 @@ class Snapshot:
     def _list(self, *args: str) -> list[bytes]:
         """What a git command lists that ends each name with NUL."""
         return self._git(args[0], "-z", *args[1:]).split(b"\0")[:-1]
+
+    def attributes(self) -> bytes:
+        """What the repository's `info/attributes` say."""
+        return _content(self._own / "info" / "attributes")
+
+    def ask(self, *args: str, stdin: bytes = b"") -> bytes:
+        """What git prints of the trees that are kept here."""
+        return self._git(*args, stdin=stdin)
 
     def _git(
         self,
