@@ -179,6 +179,21 @@ AllowPath = Annotated[
     list[str] | None,
     _text("--allow-path", "Let the model write files that run by themselves, if they fit GLOB.", "GLOB"),
 ]
+Only = Annotated[
+    list[str] | None, _text("--only", "Take all back (12) if a file changed that fits no GLOB.", "GLOB")
+]
+Protect = Annotated[
+    list[str] | None, _text("--protect", "Take all back (12) if a file changed that fits GLOB.", "GLOB")
+]
+MaxDiffLines = Annotated[
+    str | None, _text("--max-diff-lines", "Take all back (12) if more lines than N changed.", "N")
+]
+AllowBinary = Annotated[
+    bool | None, typer.Option("--allow-binary", help="New binary files are no breach.", show_default=False)
+]
+Keep = Annotated[
+    bool | None, typer.Option("--keep", help="Leave the tree as it is after a breach.", show_default=False)
+]
 Yolo = Annotated[
     bool | None,
     typer.Option(

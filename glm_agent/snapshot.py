@@ -14,17 +14,11 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 
-from . import changes, git
+from . import byproducts, changes, git
 from .errors import RepositoryError
 from .repository import Places, places
 from .types import Json
 
-# What tools leave behind. Untracked, it is never a change that the run made.
-_BY_PRODUCTS = (
-    *("__pycache__/", "*.py[cod]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".hypothesis/"),
-    *(".tox/", ".nox/", ".venv/", "*.egg-info/", ".coverage", ".coverage.*", "node_modules/", ".gradle/"),
-    *(".DS_Store", "Thumbs.db", "*.swp", "*.swo", "*~", ".nfs*", ".glm-agent-*.tmp"),
-)
 # What decides how a file becomes a blob, and is only data.
 _CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eol)|extensions\.objectformat)$"
 _BIG = 32 * 1024 * 1024  # bytes of an untracked file: data, and nothing for a patch
@@ -102,6 +96,10 @@ class Snapshot:
         others = [entry + b"\t" + path for path, entry in self.differences(before, after) if path not in ours]
         return self.edited(base, "--index-info", others) if others else base
 
+    def untracked(self) -> set[str]:
+        """What is there that no tree has taken and git does not ignore; at first: that is not in the index."""
+        return set(map(os.fsdecode, self._list("ls-files", "--others", "--exclude-standard")))
+
     def is_elsewhere(self, path: str) -> bool:
         """Whether `path` lies in a repository inside this one, of which no tree here can tell."""
         folders = list(PurePath(path).parents)[:-1]
@@ -132,6 +130,7 @@ class Snapshot:
         self._update_index("--no-assume-unchanged", assumed)
         self._update_index("--force-remove", links)
         self._exclude(links)
+        self._exclude(list(byproducts.built(self._list("ls-files", "--", *byproducts.PATHSPECS))))
 
     def _notable(self) -> Iterator[tuple[bytes, bytes]]:
         """State and path of the entries of the index that are no plain files as git expects them."""
@@ -301,7 +300,7 @@ def _copy_state(root: Path, where: Places, own: Path) -> None:
     (own / "info").mkdir(exist_ok=True)
     (own / "HEAD").write_text("ref: refs/heads/none\n")
     (own / "config").write_bytes(_carried_configuration(root))
-    excludes = "\n".join(_BY_PRODUCTS).encode() + b"\n" + _content(info / "exclude")
+    excludes = "\n".join(byproducts.USUAL).encode() + b"\n" + _content(info / "exclude")
     (own / "info" / "exclude").write_bytes(excludes.removesuffix(b"\n") + b"\n")
     (own / "info" / "attributes").write_bytes(_content(info / "attributes"))
     for index in (where.folder / "index", *where.folder.glob("sharedindex.*")):

@@ -176,6 +176,8 @@ class Result:
     base_commit: str | None = None
     verification: Json | None = None
     structured_output: Any = None
+    policy: list[Json] = field(default_factory=list[Json])
+    notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
 
 

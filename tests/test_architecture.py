@@ -26,10 +26,21 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 # A module imports from lower rows, and in its own row from the left only.
 RANKS = (
     ("glm_agent", "types", "errors", "outcome"),
-    ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
+    ("shape", "text", "paths", "globs", "truncate", "redact", "usage", "settings"),
     ("gitrules", "changes", "secrets", "spelling"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context", "budget"),
-    ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
+    (
+        "verdicts",
+        "retry",
+        "watchdog",
+        "structured",
+        "policy",
+        "patching",
+        "sections",
+        "bounds",
+        "weakening",
+        "byproducts",
+    ),
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),

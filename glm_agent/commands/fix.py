@@ -9,7 +9,7 @@ from .. import repository, verify
 from ..errors import AuthError, UsageError
 from ..snapshot import Snapshot
 from ..types import Event, Notice, Verified
-from . import artefacts, evidence, task
+from . import artefacts, evidence, judgement, task
 from .conduct import Stage, conduct
 from .confinement import choose
 from .evidence import Checks
@@ -17,6 +17,7 @@ from .session import Session, open_session, work
 from .tracking import Tracking
 
 _REMINDERS = 2
+_MOST_CREATED = 100  # files that are listed
 _UNCHANGED = (
     "The working tree is unchanged. If the task needs a change, make it now with the tools. "
     "If no change is right, say so explicitly and why."
@@ -46,7 +47,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
         _end_unasked(stage)
         return
     yield session.started
-    yield from map(Notice, (*session.notices, *notices))
+    yield from map(Notice, (*session.notices, *notices, *judgement.warnings(stage)))
     stage.tally.may_be_unchanged = settings.allow_empty
     yield from _Fix(stage, session, checks).events(given.text)
 
@@ -64,6 +65,7 @@ class _Fix:
         self._session = session
         self._checks = checks
         self._reminders = 0
+        self._created: set[str] = set()  # by the checks
         snapshot = Snapshot(stage.top, session.folder)
         self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get)
         stage.first.append(self._tracking)
@@ -110,9 +112,12 @@ class _Fix:
 
     def _verify(self, phase: Literal["before", "after"]) -> Generator[Event, None, list[Verified]]:
         checks: list[Verified] = []
+        before = self._tracking.untracked() if self._checks.commands else set[str]()
         for check in self._checks.run(phase):
             checks.append(check)
             yield check
+        if checks:
+            self._created |= self._tracking.untracked() - before
         return checks
 
     def _collect(self) -> None:
@@ -127,12 +132,14 @@ class _Fix:
             tally.patch_file = kept
         if commands := self._checks.commands:
             after = tally.after[-len(commands) :]
-            tally.verification = verify.compare(tally.before, after)
+            created = sorted(self._created)[:_MOST_CREATED]
+            tally.verification = {**verify.compare(tally.before, after), "created": created}
         if settings.patch == "-":
             artefacts.print_patch(patch)
         elif settings.patch:
             artefacts.write(settings.patch, patch)
             tally.patch_file = settings.patch
+        judgement.judge(self._stage, self._tracking, patch)
         if self._tracking.has_changes() or tally.may_be_unchanged or tally.subtypes:
             return
         if denied := ", ".join(dict.fromkeys(str(denial["path"]) for denial in tally.denials)):

@@ -25,6 +25,7 @@ from . import artefacts
 from .conduct import Stage
 from .confinement import Confinement, open_workspace
 from .connection import choose_model, connect, open_client, require_price
+from .judgement import bounds_of
 from .task import Task
 
 _TURNS = {"fix": 150, "ask": 40}
@@ -60,7 +61,9 @@ def open_session(
     built = tools.build(command, workspace, folder, confinement.run)
     kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
-    extra = [text for text in (answer and structured.INSTRUCTION, settings.append_system_prompt) if text]
+    limits = bounds_of(settings).told() if command == "fix" else None
+    told_too = (limits, answer and structured.INSTRUCTION, settings.append_system_prompt)
+    extra = [text for text in told_too if text]
     system = instructions.system_prompt(command, kit, _facts(stage.top, git), told, extra)
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(provider, model, system, kit, wish)

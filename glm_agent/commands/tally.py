@@ -52,6 +52,8 @@ class Tally:
     denials: list[Json] = field(default_factory=list[Json])
     patch_file: str | None = None
     subtypes: list[str] = field(default_factory=list[str])
+    policy: list[Json] = field(default_factory=list[Json])
+    notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
     signum: int | None = None
 
@@ -108,6 +110,8 @@ class Tally:
                 base_commit=self.base_commit,
                 verification=self.verification,
                 structured_output=self.structured_output,
+                policy=self.policy,
+                notices=self.notices,
                 errors=self.errors,
             )
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from .. import patching
 from ..errors import ToolError
+from ..restore import restore
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
 from ..types import Event, Json, Notice, Said, Tool, ToolCall, ToolResult, ToolStarted
@@ -72,6 +73,22 @@ class Tracking:
         end = self._end or self._start
         changes = self._snapshot.changes(self._start, end)
         return changes, self._snapshot.diff(self._start, end), notices
+
+    def untracked(self) -> set[str]:
+        """What is there now that no tree has taken, and git does not ignore."""
+        return self._snapshot.untracked()
+
+    def put_back(self) -> list[str]:
+        """The files that the work changed are as they were at its start; what is not quite, in words.
+
+        Raises RepositoryError, with all as it is, where that cannot be done.
+        """
+        if self._start is None or self._end is None:
+            return []
+        changed = self._snapshot.changes(self._start, self._end)
+        paths = {row[name] for row in changed for name in ("path", "from") if name in row}
+        now = self._snapshot.take({*self._touched, *paths})
+        return restore(self._snapshot, self._snapshot.root, now, self._start, only=paths)
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""
