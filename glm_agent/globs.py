@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 
 def fits(path: str, globs: Iterable[str]) -> bool:
-    """Whether one of `globs` means the file at `path`, '/'-separated beneath the root, or a folder it is in."""
+    """Whether one of `globs` means `path`, '/'-separated beneath the root, or a folder that it is in."""
     parts = path.split("/")
     return any(_means(glob, parts) for glob in globs)
 

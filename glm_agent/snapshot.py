@@ -97,7 +97,7 @@ class Snapshot:
         return self.edited(base, "--index-info", others) if others else base
 
     def untracked(self) -> set[str]:
-        """What is there that no tree has taken and git does not ignore; at first: that is not in the index."""
+        """What is there that no tree has taken, at first no index, and that git does not ignore."""
         return set(map(os.fsdecode, self._list("ls-files", "--others", "--exclude-standard")))
 
     def is_elsewhere(self, path: str) -> bool:

@@ -67,6 +67,7 @@ def test_near_the_cap_replies_become_shorter_and_the_model_is_told(glm: Run) -> 
     assert "[note:" not in results(bodies[1])[-1]
 
 
+@pytest.mark.slow
 def test_once_it_is_used_up_open_calls_are_answered_but_not_run(glm: Run, repo: Path) -> None:
     ran, bodies = capped(glm, [spends(FIX, 5000, 6000)], "--max-total-tokens", "9000")
     assert (ran.code, ran.result["subtype"], len(bodies)) == (55, "error_max_budget", 1)
@@ -75,6 +76,7 @@ def test_once_it_is_used_up_open_calls_are_answered_but_not_run(glm: Run, repo: 
     assert RIGHT not in (repo / "calc.py").read_text() and ran.result["changes"] == []
 
 
+@pytest.mark.slow
 def test_a_turn_that_does_not_count_costs_all_the_same(glm: Run) -> None:
     broken = spends({**READ, "finish": "length"}, 5000, 3000)
     ran, bodies = capped(glm, [broken], "--max-total-tokens", "9000")
@@ -82,6 +84,7 @@ def test_a_turn_that_does_not_count_costs_all_the_same(glm: Run) -> None:
     assert ran.result["errors"] == ["stopped after 8000 tokens; --max-total-tokens raises the cap"]
 
 
+@pytest.mark.slow
 def test_what_the_provider_charges_is_what_counts(glm: Run, config_file: Path) -> None:
     config_file.write_text(PRICED)
     ran, bodies = capped(glm, [spends(FIX, 100, 10, cost=0.3)], "--max-budget-usd", "0.3")
@@ -97,12 +100,14 @@ def test_where_no_price_is_known_a_cap_on_money_makes_no_sense(glm: Run) -> None
         )
 
 
+@pytest.mark.slow
 def test_ask_has_the_same_caps(glm: Run) -> None:
     with Server([spends(READ, 5000, 500), DONE], strict=True) as server:
         ran = glm("ask", "Why?", "--max-total-tokens", "7000", *to(server.url), "--json")
     assert (ran.code, ran.result["subtype"], len(server.requests)) == (55, "error_max_budget", 1)
 
 
+@pytest.mark.slow
 def test_a_repository_lowers_them_and_never_raises_them(glm: Run, repo: Path, config_file: Path) -> None:
     config_file.write_text("max_total_tokens = 5000\n")
     for lines, most in (("max_total_tokens = 4000", 4000), ("max_total_tokens = 9000", 5000)):
