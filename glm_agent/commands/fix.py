@@ -17,7 +17,6 @@ from .session import Session, open_session, work
 from .tracking import Tracking
 
 _REMINDERS = 2
-_MOST_CREATED = 100  # files that are listed
 _UNCHANGED = (
     "The working tree is unchanged. If the task needs a change, make it now with the tools. "
     "If no change is right, say so explicitly and why."
@@ -65,13 +64,14 @@ class _Fix:
         self._session = session
         self._checks = checks
         self._reminders = 0
-        self._created: set[str] = set()  # by the checks
         snapshot = Snapshot(stage.top, session.folder)
         self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get)
         stage.first.append(self._tracking)
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
     def events(self, task_text: str) -> Generator[Event]:
+        if self._checks.commands:
+            self._tracking.watch()
         baseline = yield from self._verify("before")
         for check in baseline:
             verify.require_runnable(check)
@@ -112,12 +112,9 @@ class _Fix:
 
     def _verify(self, phase: Literal["before", "after"]) -> Generator[Event, None, list[Verified]]:
         checks: list[Verified] = []
-        before = self._tracking.untracked() if self._checks.commands else set[str]()
         for check in self._checks.run(phase):
             checks.append(check)
             yield check
-        if checks:
-            self._created |= self._tracking.untracked() - before
         return checks
 
     def _collect(self) -> None:
@@ -132,7 +129,7 @@ class _Fix:
             tally.patch_file = kept
         if commands := self._checks.commands:
             after = tally.after[-len(commands) :]
-            created = sorted(self._created)[:_MOST_CREATED]
+            created = self._tracking.created()
             tally.verification = {**verify.compare(tally.before, after), "created": created}
         if settings.patch == "-":
             artefacts.print_patch(patch)
