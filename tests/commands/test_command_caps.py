@@ -77,9 +77,10 @@ def test_once_it_is_used_up_open_calls_are_answered_but_not_run(glm: Run, repo: 
 
 
 @pytest.mark.slow
-def test_a_turn_that_does_not_count_costs_all_the_same(glm: Run) -> None:
+@pytest.mark.parametrize("words", [(), ("--max-tokens", "9000")])
+def test_a_turn_that_does_not_count_costs_all_the_same(glm: Run, words: tuple[str, ...]) -> None:
     broken = spends({**READ, "finish": "length"}, 5000, 3000)
-    ran, bodies = capped(glm, [broken], "--max-total-tokens", "9000")
+    ran, bodies = capped(glm, [broken], "--max-total-tokens", "9000", *words)
     assert (ran.code, len(bodies)) == (55, 1)
     assert ran.result["errors"] == ["stopped after 8000 tokens; --max-total-tokens raises the cap"]
 
