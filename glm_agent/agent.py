@@ -8,47 +8,44 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
-from .errors import ToolError
+from .budget import Budget
+from .errors import CapReached, ToolError
 from .tools.arguments import decode
 from .types import Complete, Event, Message, Said, Stopped, Tool, ToolCall, ToolResult, ToolStarted, User
 
 _AT_ONCE = 8  # reads that run together
 _IN_A_TURN = 16  # calls that are run
 _LAST_WORDS = 0.8  # seconds that cancelled tools have, all together
-_LAND = 0.85  # share of a cap after which the model is told to come to an end
 
 
 @dataclass(slots=True)
 class Agent:
-    """Caps count over all `run`s of one agent. `cancel` is set when whatever runs must end."""
+    """Caps count over all that share the `budget`. `cancel` is set when whatever runs must end."""
 
     complete: Complete
     tools: Mapping[str, Tool]
-    max_turns: int
-    max_tool_calls: int
+    budget: Budget
     cancel: threading.Event = field(default_factory=threading.Event)
-    turns: int = 0
-    calls: int = 0
-    told_to_land: bool = False
 
     def run(self, history: list[Message], prompt: str) -> Generator[Event]:
         """Extend `history`, yielding an event for everything that happens; the last one is Stopped."""
         yield _say(history, User(prompt))
-        while self.turns < self.max_turns:
-            self.turns += 1
-            turn = yield from self.complete(history)
+        while (end := self.budget.reached()) is None:
+            try:
+                turn = yield from self.complete(history)
+            except CapReached as reached:
+                end = reached.cap
+                break
+            self.budget.turns += 1
             yield _say(history, turn)
-            if not turn.calls:
-                yield Stopped("done", self.turns)
-                return
             results = yield from self._run_tools(turn.calls)
-            results[-1].content += self._landing_note()
+            if results:
+                results[-1].content += self.budget.landing_note()
             yield from (_say(history, result) for result in results)
-            final = any("final" in result.details for result in results)
-            if final or self.calls >= self.max_tool_calls:
-                yield Stopped("done" if final else "max_tool_calls", self.turns)
-                return
-        yield Stopped("max_turns", self.turns)
+            if not results or any("final" in result.details for result in results):
+                end = "done"
+                break
+        yield Stopped(end, self.budget.turns)
 
     def _run_tools(self, calls: list[ToolCall]) -> Generator[Event, None, list[ToolResult]]:
         """Neighbouring readers run together, a writer runs alone; results keep the model's order."""
@@ -74,9 +71,9 @@ class Agent:
 
         try:
             for place, call in enumerate(calls):
-                self.calls += 1
+                self.budget.calls += 1
                 running.append(done := threading.Event())
-                thread = threading.Thread(target=work, args=(place, self.calls, done), daemon=True)
+                thread = threading.Thread(target=work, args=(place, self.budget.calls, done), daemon=True)
                 is_raw = call.name in self.tools and self.tools[call.name].takes_raw
                 (thread.run if is_raw else thread.start)()  # a regex without end hears signals only here
             for done in running:
@@ -93,8 +90,8 @@ class Agent:
     def _run_one(self, call: ToolCall, number: int) -> ToolResult:
         """Never raises: every call gets exactly one answer, so the history stays valid."""
         try:
-            if number > self.max_tool_calls:
-                raise ToolError("not run: the cap on tool calls is reached")
+            if why := self.budget.refusal(number):
+                raise ToolError(f"not run: {why}")
             if (tool := self.tools.get(call.name)) is None:
                 raise ToolError(
                     f"there is no tool {call.name[:64]!r} here; use one of {', '.join(self.tools)}"
@@ -104,14 +101,6 @@ class Agent:
             return ToolResult(call.id, f"error: {error}", ok=False, details=dict(error.details))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool's own bug must not lose the session
             return ToolResult(call.id, f"error: {call.name} crashed: {error!r}", ok=False)
-
-    def _landing_note(self) -> str:
-        """Once, near a cap: a note to the model in the tool result it reads next."""
-        if self.told_to_land or max(self.turns / self.max_turns, self.calls / self.max_tool_calls) < _LAND:
-            return ""
-        self.told_to_land = True
-        left = max(0, min(self.max_turns - self.turns, self.max_tool_calls - self.calls))
-        return f"\n\n[note: at most {left} more steps. Secure a working change now, check it, and report.]"
 
 
 def _say(history: list[Message], message: Message) -> Said:

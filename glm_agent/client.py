@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from . import sse, usage
+from .budget import Budget
 from .context import Fitter
 from .dialects import Dialect, encode, near_models
-from .errors import AgentError, BudgetError, ProviderError
+from .errors import AgentError, BudgetError, CapReached, ProviderError
 from .model import Turn, read_turn
 from .parameters import refused_parameter, thoughtless, without
 from .recover import Fits, recover
@@ -60,7 +61,7 @@ class Client:
     `lean` says not to think where that is no help. `end` is when the run must end, by time.monotonic.
     `without_tools` gives the dialect for a host that refuses them, None where they are needed.
     `asking` is the size of the request under way, 0 if there is none. `key_name` is the variable of the key.
-    What the host turns out to refuse is remembered here for the session.
+    `budget` is asked before each request. What the host turns out to refuse is remembered for the session.
     """
 
     dialect: Dialect
@@ -74,6 +75,7 @@ class Client:
     key_name: str = ""
     end: float = math.inf
     without_tools: Callable[[Dialect], Dialect] | None = None
+    budget: Budget = field(default_factory=Budget)
     sleep: Callable[[float], None] = time.sleep
     seconds: float = 0.0
     asking: int = 0
@@ -113,6 +115,8 @@ class Client:
             return
         try:
             turn = yield from _told(self._ask(request, None, Patience(), summary=True), _not_aloud)
+        except CapReached:
+            raise
         except BudgetError:  # even that is too long: what no longer fits is lost, and it says so
             self.fitter.summarised("")
             return
@@ -127,8 +131,10 @@ class Client:
         while True:
             sent = history if summary else self.fitter.fit(history)
             dialect = thoughtless(self.dialect) if summary and self.lean else self.dialect
-            body = encode(sent, dialect, limit)
-            turn, failure = yield from self._try(body, self.fitter.size(sent))
+            size, wanted = self.fitter.size(sent), limit or dialect.options["max_tokens"]
+            granted = self.budget.grant(size, wanted)
+            body = encode(sent, dialect, granted if granted < wanted else limit)
+            turn, failure = yield from self._try(body, size)
             if failure is None:
                 return turn
             if turn.message != Assistant():
@@ -241,6 +247,8 @@ class Client:
 
     def _more_tokens(self, limit: int | None) -> int:
         """The limit for the one retry of a cut reply. Raises BudgetError if there was one, or none can be."""
+        if self.budget.short:
+            raise CapReached(self.budget.short, _CUT)
         sent: int = limit or self.dialect.options["max_tokens"]
         more = min(sent * _MORE_TOKENS, self.dialect.model.output)
         if limit is not None or not self.may_raise_limit or more <= sent:

@@ -15,7 +15,7 @@ from . import files
 from .dialects import Provider, providers, use_rows
 from .errors import AuthError, ConfigError, RepositoryError, UsageError
 from .rows import BadRow, base_url, read_provider
-from .settings import OPTIONS, Settings, flag, texts
+from .settings import OPTIONS, Settings, flag, globs, texts
 from .shape import mapping
 from .spelling import near
 from .types import Json
@@ -24,6 +24,7 @@ REPOSITORY_FILE = ".glm-agent.toml"
 KEY = "GLM_AGENT_API_KEY"
 
 _PREFIX = "GLM_AGENT_"
+_REPOSITORY = "repository "  # how an origin begins
 _JSON, _FORMAT = _PREFIX + "JSON", _PREFIX + "OUTPUT_FORMAT"
 _FILE_OPTIONS = [name for name, option in OPTIONS.items() if option.file]
 _HERE = re.compile(r"(?i)http://(?:localhost|127(?:\.[0-9]{1,3}){3}|0\.0\.0\.0|\[::1?\])(?::[0-9]+)?(?:/|$)")
@@ -45,6 +46,7 @@ def load(
     use_rows({}, {})
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
+    demands: dict[str, object] = {}
     given = _given(flags)
     bare = bool(given.get("bare")) or _is_on(start.get(_PREFIX + "BARE"))
     layers = [_environment_layer(start), _flag_layer(given)]
@@ -52,13 +54,16 @@ def load(
         layers = [_user_layer(), _repository_layer(root or folder, values), *layers]
     for layer in layers:
         for name, value, origin in layer:
-            values[name], origins[name] = value, origin
+            if OPTIONS[name].repository == "add" and origin.startswith(_REPOSITORY):
+                demands[name] = value
+            else:
+                values[name], origins[name] = value, origin
     extra = {} if bare else _env_file(config_home() / ".env", wanted=False)
     if env_file := values.get("env_file"):
         extra |= _env_file(Path(str(env_file)), wanted=True)
     ignored = tuple(name for name in extra if _is_ignored(name))
     values["environment"] = {**{name: extra[name] for name in extra if name not in ignored}, **start}
-    return Settings(**values, origins=origins, ignored=ignored)  # pyright: ignore[reportArgumentType]
+    return Settings(**values, origins=origins, ignored=ignored, demands=demands)  # pyright: ignore[reportArgumentType]
 
 
 def fallback(flags: Mapping[str, object], start: Mapping[str, str] | None = None) -> Settings:
@@ -82,7 +87,7 @@ def environment() -> dict[str, str]:
 
 def from_repository(settings: Settings, name: str) -> bool:
     """Whether the option's value comes from a file that the repository holds."""
-    return settings.origins.get(name, "").startswith("repository ")
+    return settings.origins.get(name, "").startswith(_REPOSITORY)
 
 
 def working_folder(flag: object, start: Mapping[str, str] | None = None) -> Path:
@@ -227,7 +232,7 @@ def _environment_layer(start: Mapping[str, str]) -> Layer:
         if not (value := start.get(variable)):
             continue
         try:
-            parsed = option.parse(value.split("\n") if option.parse is texts else value)
+            parsed = option.parse(value.split("\n") if option.parse in (texts, globs) else value)
         except ValueError as error:
             raise ConfigError(f"environment variable {variable}={value!r}: {error}") from error
         if name == "base_url":
@@ -309,7 +314,7 @@ def _repository_layer(root: Path, below: Mapping[str, object]) -> Layer:
             continue
         if name == "verify" and own:
             continue
-        yield name, parsed, f"repository {file}"
+        yield name, parsed, f"{_REPOSITORY}{file}"
 
 
 def _our_table(file: Path, text: str) -> Json:

@@ -9,6 +9,7 @@ AgentError       for the person: one line on stderr and the exit code of its `su
   ConfigError        error_config       a configuration file is invalid
   SandboxError       error_sandbox      the sandbox asked for cannot be had here
   BudgetError        error_max_budget   a cap on money, tokens, time or calls
+    CapReached         the next request would pass it, so it is not sent
   ProviderError      error_provider     provider trouble that may pass
 
 Cancelled        neither: what a signal handler raises in the main thread. A KeyboardInterrupt, so that no
@@ -18,6 +19,8 @@ Cancelled        neither: what a signal handler raises in the main thread. A Key
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from .types import Cap
 
 
 class ToolError(Exception):
@@ -62,6 +65,14 @@ class SandboxError(AgentError):
 
 class BudgetError(AgentError):
     subtype = "error_max_budget"
+
+
+class CapReached(BudgetError):
+    """Nothing went wrong: the run may go no further. `cap` is the name of the option that says so."""
+
+    def __init__(self, cap: Cap, text: str) -> None:
+        super().__init__(text)
+        self.cap: Cap = cap
 
 
 class ProviderError(AgentError):

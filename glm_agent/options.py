@@ -132,6 +132,12 @@ Patch = Annotated[
 MaxTurns = Annotated[str | None, _text("--max-turns", "At most so many turns of the model.", "N")]
 MaxWallTime = Annotated[str | None, _text("--max-wall-time", "At most so long, for example 10m.", "TIME")]
 MaxToolCalls = Annotated[str | None, _text("--max-tool-calls", "At most so many tool calls.", "N")]
+MaxTotalTokens = Annotated[
+    str | None, _text("--max-total-tokens", "At most so many tokens, sent and received.", "N")
+]
+MaxBudgetUsd = Annotated[
+    str | None, _text("--max-budget-usd", "At most so many US dollars, for example 0.50.", "USD")
+]
 TimeoutConnect = Annotated[
     str | None, _text("--timeout-connect", "Give up a connection that is not there after TIME (10s).", "TIME")
 ]
@@ -182,6 +188,21 @@ AllowPath = Annotated[
         "Let the model write what runs by itself and fits GLOB; commands, if a whole folder does.",
         "GLOB",
     ),
+]
+Only = Annotated[
+    list[str] | None, _text("--only", "Take all back (12) if a file changed that fits no GLOB.", "GLOB")
+]
+Protect = Annotated[
+    list[str] | None, _text("--protect", "Take all back (12) if a file changed that fits GLOB.", "GLOB")
+]
+MaxDiffLines = Annotated[
+    str | None, _text("--max-diff-lines", "Take all back (12) if more lines than N changed.", "N")
+]
+AllowBinary = Annotated[
+    bool | None, typer.Option("--allow-binary", help="New binary files are no breach.", show_default=False)
+]
+Keep = Annotated[
+    bool | None, typer.Option("--keep", help="Leave the tree as it is after a breach.", show_default=False)
 ]
 Yolo = Annotated[
     bool | None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from functools import cache, partial
 from typing import NamedTuple
+
+from .globs import fits
 
 # What tells an agent or an editor what it may do: no task needs it, and a flag cannot open it.
 _AGENTS = (
@@ -69,7 +70,7 @@ def forbidden(path: str, allowed: Sequence[str] = (), also: Also = _NOTHING) -> 
     if _fits(lower, _AGENTS) or _is_in(lower, also.ours):
         return "it tells agents or editors what they may do"
     is_automatic = _fits(lower, _AUTOMATIC) or _is_in(lower, also.hooks)
-    if is_automatic and not any(fnmatchcase(path, glob) for glob in allowed):
+    if is_automatic and not fits(path, allowed):
         return "it is run automatically, by a server, a hook or an editor"
     return None
 
@@ -120,7 +121,7 @@ def _place(glob: str) -> str:
 
 
 def _is_open(name: str, allowed: str) -> bool:
-    return fnmatchcase(name, allowed) or fnmatchcase(f"{name}/file", allowed)
+    return fits(f"{name}/file", [allowed])
 
 
 def _is_in(path: str, folders: Sequence[str]) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from .globs import check
+
 Parse = Callable[[object], object]
 
 
@@ -15,7 +17,8 @@ class Settings:
     """Every option of a run, after all layers; `origins` says where each that is no default came from.
 
     `environment` is what keys and base URLs are looked up in: the starting environment and the user's own
-    env files, never a repository's; `ignored` names what an env file may not set.
+    env files, never a repository's; `ignored` names what an env file may not set. `demands` are the globs
+    of the repository's file, by option, which hold besides the user's.
     """
 
     provider: str | None = None
@@ -34,6 +37,8 @@ class Settings:
     max_turns: int | None = None
     max_wall_time: float | None = None
     max_tool_calls: int | None = None
+    max_total_tokens: int | None = None
+    max_budget_usd: float | None = None
     timeout_connect: float | None = None
     timeout_headers: float | None = None
     timeout_first: float | None = None
@@ -45,6 +50,11 @@ class Settings:
     network: bool = False
     allow_secrets: tuple[str, ...] = ()
     allow_path: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    protect: tuple[str, ...] = ()
+    max_diff_lines: int | None = None
+    allow_binary: bool = False
+    keep: bool = False
     yolo: bool = False
     verify: tuple[str, ...] = ()
     verify_timeout: float = 600.0
@@ -69,12 +79,14 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     ignored: tuple[str, ...] = ()
+    demands: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 class Option(NamedTuple):
     """`parse` raises ValueError with what was expected.
 
-    repository  no: a repository's file may not set it; yes: it may; lower: it may only make it smaller
+    repository  no: a repository's file may not set it; yes: it may; lower: it may only make it smaller;
+                add: what it says holds besides what the user says
     file        whether the user's own config.toml may set it
     """
 
@@ -162,6 +174,10 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(item) for item in items)
 
 
+def globs(value: object) -> tuple[str, ...]:
+    return tuple(map(check, texts(value)))
+
+
 OPTIONS: dict[str, Option] = {
     "provider": Option(text),
     "model": Option(text, repository="yes"),
@@ -179,6 +195,8 @@ OPTIONS: dict[str, Option] = {
     "max_turns": Option(integer(1), repository="lower"),
     "max_wall_time": Option(duration, repository="lower"),
     "max_tool_calls": Option(integer(1), repository="lower"),
+    "max_total_tokens": Option(integer(1), repository="lower"),
+    "max_budget_usd": Option(number(0.0001, 1e6), repository="lower"),
     "timeout_connect": Option(timeout),
     "timeout_headers": Option(timeout),
     "timeout_first": Option(timeout),
@@ -190,6 +208,11 @@ OPTIONS: dict[str, Option] = {
     "network": Option(flag),
     "allow_secrets": Option(texts),
     "allow_path": Option(texts),
+    "only": Option(globs, repository="add"),
+    "protect": Option(globs, repository="add"),
+    "max_diff_lines": Option(integer(0), repository="lower"),
+    "allow_binary": Option(flag),
+    "keep": Option(flag),
     "yolo": Option(flag),
     "verify": Option(texts, repository="yes"),
     "verify_timeout": Option(duration),

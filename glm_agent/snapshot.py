@@ -14,17 +14,11 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 
-from . import changes, git
+from . import byproducts, changes, git
 from .errors import RepositoryError
 from .repository import Places, places
 from .types import Json
 
-# What tools leave behind. Untracked, it is never a change that the run made.
-_BY_PRODUCTS = (
-    *("__pycache__/", "*.py[cod]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".hypothesis/"),
-    *(".tox/", ".nox/", ".venv/", "*.egg-info/", ".coverage", ".coverage.*", "node_modules/", ".gradle/"),
-    *(".DS_Store", "Thumbs.db", "*.swp", "*.swo", "*~", ".nfs*"),
-)
 # What decides how a file becomes a blob, and is only data.
 _CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eol)|extensions\.objectformat)$"
 _BIG = 32 * 1024 * 1024  # bytes of an untracked file: data, and nothing for a patch
@@ -41,7 +35,7 @@ class Snapshot:
     """
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self._root = root
+        self.root = self._root = root
         self._own = folder / "git"
         self.problems: list[str] = []
         self._first = ""  # tree
@@ -94,15 +88,17 @@ class Snapshot:
         if not lacking:
             return tree
         self._completed.update(map(os.fsdecode, lacking))
-        return self._edited(tree, "--add", lacking)
+        return self.edited(tree, "--add", lacking)
 
     def carry(self, base: str, before: str, after: str) -> str:
         """`base` with what changed from `before` to `after`, but not from `base` to `before` already."""
-        ours = {path for path, _ in self._differences(base, before)}
-        others = [
-            entry + b"\t" + path for path, entry in self._differences(before, after) if path not in ours
-        ]
-        return self._edited(base, "--index-info", others) if others else base
+        ours = {path for path, _ in self.differences(base, before)}
+        others = [entry + b"\t" + path for path, entry in self.differences(before, after) if path not in ours]
+        return self.edited(base, "--index-info", others) if others else base
+
+    def untracked(self) -> set[str]:
+        """What is there that no tree has taken, at first no index, and that git does not ignore."""
+        return set(map(os.fsdecode, self._list("ls-files", "--others", "--exclude-standard")))
 
     def is_elsewhere(self, path: str) -> bool:
         """Whether `path` lies in a repository inside this one, of which no tree here can tell."""
@@ -134,6 +130,7 @@ class Snapshot:
         self._update_index("--no-assume-unchanged", assumed)
         self._update_index("--force-remove", links)
         self._exclude(links)
+        self._exclude(list(byproducts.built(self._list("ls-files", "--", *byproducts.PATHSPECS))))
 
     def _notable(self) -> Iterator[tuple[bytes, bytes]]:
         """State and path of the entries of the index that are no plain files as git expects them."""
@@ -249,14 +246,14 @@ class Snapshot:
             return False
         return changed < self._first_at and self._is_own_file(path)
 
-    def _differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes]]:
+    def differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes]]:
         """Each path that differs, with mode and blob as they are in `after`; mode 0 where it is not there."""
         fields = iter(self._list("diff-tree", "-r", "--raw", "--no-renames", before, after))
         for field in fields:
             _, mode, _, blob, _ = field.split(b" ")
             yield next(fields), mode + b" " + blob
 
-    def _edited(self, tree: str, option: str, lines: list[bytes]) -> str:
+    def edited(self, tree: str, option: str, lines: list[bytes]) -> str:
         """`tree` after `git update-index OPTION` with `lines`, without a look at our own index."""
         env = {"GIT_INDEX_FILE": str(self._own / "other-index")}
         self._git("read-tree", tree, env=env)
@@ -278,6 +275,14 @@ class Snapshot:
         """What a git command lists that ends each name with NUL."""
         return self._git(args[0], "-z", *args[1:]).split(b"\0")[:-1]
 
+    def attributes(self) -> bytes:
+        """What the repository's `info/attributes` say."""
+        return _content(self._own / "info" / "attributes")
+
+    def ask(self, *args: str, stdin: bytes = b"") -> bytes:
+        """What git prints of the trees that are kept here."""
+        return self._git(*args, stdin=stdin)
+
     def _git(
         self,
         *args: str,
@@ -295,7 +300,7 @@ def _copy_state(root: Path, where: Places, own: Path) -> None:
     (own / "info").mkdir(exist_ok=True)
     (own / "HEAD").write_text("ref: refs/heads/none\n")
     (own / "config").write_bytes(_carried_configuration(root))
-    excludes = "\n".join(_BY_PRODUCTS).encode() + b"\n" + _content(info / "exclude")
+    excludes = "\n".join(byproducts.USUAL).encode() + b"\n" + _content(info / "exclude")
     (own / "info" / "exclude").write_bytes(excludes.removesuffix(b"\n") + b"\n")
     (own / "info" / "attributes").write_bytes(_content(info / "attributes"))
     for index in (where.folder / "index", *where.folder.glob("sharedindex.*")):

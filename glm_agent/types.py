@@ -53,6 +53,8 @@ class ToolResult:
 
 Message = User | Assistant | ToolResult
 
+Cap = Literal["max_turns", "max_tool_calls", "max_wall_time", "max_total_tokens", "max_budget_usd"]
+
 # Events: what the loop and the commands yield. Nothing else leaves them.
 
 
@@ -110,7 +112,7 @@ class ToolStarted:
 class Stopped:
     """The loop ended: the model finished, or a cap was reached."""
 
-    reason: Literal["done", "max_turns", "max_tool_calls", "max_wall_time"]
+    reason: Literal["done"] | Cap
     turns: int
 
 
@@ -184,6 +186,8 @@ class Result:
     base_commit: str | None = None
     verification: Json | None = None
     structured_output: Any = None
+    policy: list[Json] = field(default_factory=list[Json])
+    notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
 
 

@@ -105,9 +105,11 @@ def start(
     *words: str,
     env: Mapping[str, str] | None = None,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
+    before: tuple[str, ...] = (),
 ) -> subprocess.Popen[bytes]:
+    """The program as a process of its own; `before` are words that start what follows them."""
     return subprocess.Popen(
-        [sys.executable, "-m", "glm_agent", *words],
+        [*before, sys.executable, "-m", "glm_agent", *words],
         cwd=folder,
         env=environment(**(env or {})),
         stdin=stdin,

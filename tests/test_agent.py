@@ -10,10 +10,12 @@ import pytest
 from fakes import Script, call, calls, echo, says, tool
 
 from glm_agent.agent import Agent
+from glm_agent.budget import Budget
 from glm_agent.errors import ProviderError, ToolError
 from glm_agent.types import (
     Arguments,
     Assistant,
+    Cap,
     Complete,
     Discarded,
     Event,
@@ -35,7 +37,8 @@ WRITE = tool("write", echo, reads_only=False)
 
 
 def agent(complete: Complete, *tools: Tool, turns: int = 100, tool_calls: int = 100) -> Agent:
-    return Agent(complete, {each.name: each for each in tools}, turns, tool_calls)
+    caps: dict[Cap, float] = {"max_turns": turns, "max_tool_calls": tool_calls}
+    return Agent(complete, {each.name: each for each in tools}, Budget(caps=caps))
 
 
 def run(script: Script, *tools: Tool) -> list[Event]:
@@ -132,7 +135,7 @@ def test_no_more_than_eight_readers_run_at_once() -> None:
 def test_of_two_hundred_calls_in_a_turn_sixteen_are_run_and_all_are_answered() -> None:
     made = [call(number, "read" if number % 5 else "write", text=str(number)) for number in range(200)]
     script = Script(calls(*made), calls(call(200, "read", text="on")), says("Done"))
-    one = agent(script, READ, WRITE, tool_calls=1000)
+    one = agent(script, READ, WRITE)
     events = list(one.run([], "Go"))
     too_many = "error: not run: only 16 calls are run in one turn; ask for fewer at once"
     assert [event.call for event in events if isinstance(event, ToolStarted)] == [
@@ -144,7 +147,7 @@ def test_of_two_hundred_calls_in_a_turn_sixteen_are_run_and_all_are_answered() -
         *(ToolResult(f"call_{number}", too_many, ok=False) for number in range(16, 200)),
         ToolResult("call_200", "echo on"),
     ]
-    assert one.calls == 17, "what is not run counts against no cap"
+    assert one.budget.calls == 17, "what is not run counts against no cap"
 
 
 def test_every_call_gets_exactly_one_answer_whatever_happens() -> None:

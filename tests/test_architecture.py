@@ -25,15 +25,16 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 
 # A module imports from lower rows, and in its own row from the left only.
 RANKS = (
-    ("glm_agent", "errors", "outcome", "types"),
-    ("shape", "text", "paths", "truncate", "redact", "usage", "settings"),
+    ("glm_agent", "types", "errors", "outcome"),
+    ("shape", "text", "paths", "globs", "truncate", "redact", "usage", "settings"),
     ("gitrules", "changes", "secrets", "spelling", "veil"),
-    ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
-    ("verdicts", "retry", "watchdog", "structured", "policy", "patching", "reported"),
+    ("rows", "dialects", "parameters", "sse", "model", "recover", "context", "budget"),
+    ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
+    ("sections", "bounds", "weakening", "byproducts", "reported"),
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),
-    ("snapshot", "journal", "instructions"),
+    ("snapshot", "state", "restore", "journal", "instructions"),
     ("client", "tools", "verify"),
     ("agent",),
     ("commands",),

@@ -27,6 +27,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "patch": ("p", "p"),
     "max_turns": ("5", 5),
     "max_wall_time": ("2m", 120.0),
+    "max_total_tokens": ("9000", 9000),
+    "max_budget_usd": ("0.25", 0.25),
     "max_tool_calls": ("6", 6),
     "timeout_connect": ("0.5", 0.5),
     "timeout_headers": ("90s", 90.0),
@@ -39,6 +41,11 @@ VALUES: dict[str, tuple[str, object]] = {
     "network": ("true", True),
     "allow_secrets": ("*.pem", ("*.pem",)),
     "allow_path": ("a\nb", ("a", "b")),
+    "only": ("src/**\ndocs", ("src/**", "docs")),
+    "protect": ("tests", ("tests",)),
+    "max_diff_lines": ("0", 0),
+    "allow_binary": ("1", True),
+    "keep": ("yes", True),
     "yolo": ("true", True),
     "verify": ("make a\nmake b", ("make a", "make b")),
     "verify_timeout": ("1h", 3600.0),
@@ -90,6 +97,14 @@ def test_flags_win_over_environment_over_repository_over_user(tmp_path: Path, ho
     start = {"GLM_AGENT_MAX_TURNS": "7", "GLM_AGENT_EFFORT": "high"}
     found = loaded(tmp_path, 'model = "repository"\nmax_turns = 8\n', start, effort="max")
     assert (found.model, found.max_turns, found.effort, found.color) == ("repository", 7, "max", "never")
+
+
+def test_globs_of_a_repository_hold_besides_those_of_the_user(tmp_path: Path, home: Path) -> None:
+    user_file(home, 'protect = "tests/**"\nonly = ["src"]\nmax_diff_lines = 9\n')
+    text = 'protect = ["*.lock"]\nonly = "src/app"\nmax_diff_lines = 20\n'
+    found = loaded(tmp_path, text, {}, only=["lib"])
+    assert (found.protect, found.only, found.max_diff_lines) == (("tests/**",), ("lib",), 9)
+    assert found.demands == {"protect": ("*.lock",), "only": ("src/app",)}
 
 
 def test_flags_that_were_not_given_say_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from glm_agent.settings import OPTIONS, Settings
 
 
 def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
-    assert {field.name for field in fields(Settings)} - {"origins", "environment", "ignored"} == set(OPTIONS)
+    ours = {"origins", "environment", "ignored", "demands"}
+    assert {field.name for field in fields(Settings)} - ours == set(OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +80,9 @@ def test_what_a_repository_may_set_is_short() -> None:
         "max_turns": "lower",
         "max_wall_time": "lower",
         "max_tool_calls": "lower",
+        "max_total_tokens": "lower",
+        "only": "add",
+        "protect": "add",
+        "max_diff_lines": "lower",
+        "max_budget_usd": "lower",
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import config, outcome
+from ..budget import Budget
 from ..dialects import providers
 from ..errors import AgentError, Cancelled
 from ..git import find_root
@@ -41,6 +42,7 @@ class Stage:
         self.folder = folder
         self.root = root
         self.tally = Tally()
+        self.budget = Budget(self.tally.ledger, self.tally.started)
         self.signals = Signals()
         self.cancel = threading.Event()  # set when whatever runs must end
         self.redact = Redactor(_keys(settings.environment))

@@ -37,6 +37,8 @@ def _rows(settings: Settings) -> Iterator[tuple[str, object, str]]:
     for name in OPTIONS:
         origin = says if name == "base_url" else settings.origins.get(name, "default")
         yield name, resolved.get(name, getattr(settings, name)), origin
+    for name, globs in settings.demands.items():
+        yield f"{name}, also", globs, "repository"
     yield "api_key", *_key(settings, provider)
     yield "config file", str(config.config_home() / "config.toml"), "user"
     yield "sessions", str(config.state_home() / "sessions"), "user"

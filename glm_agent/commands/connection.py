@@ -10,7 +10,7 @@ from .. import config, dialects
 from ..client import Client
 from ..context import Fitter
 from ..dialects import Dialect
-from ..errors import ToolError
+from ..errors import ToolError, UsageError
 from ..rows import Model, Provider
 from ..settings import Settings
 from ..slots import open_slots
@@ -31,6 +31,17 @@ def choose_model(settings: Settings) -> tuple[Provider, Model]:
     name = settings.provider or dialects.default_provider().name
     provider = dialects.find_provider(name)
     return provider, dialects.find_model(provider, settings.model or dialects.default_model(provider))
+
+
+def require_price(settings: Settings, provider: Provider, model: Model) -> None:
+    """Raises UsageError for a cap on money where nobody knows what it buys."""
+    if settings.max_budget_usd is not None and dialects.price(provider, model) is None:
+        row = f'[models."{model.name}".price] {provider.name} = [INPUT, CACHED, OUTPUT]'
+        file = config.config_home() / "config.toml"
+        raise UsageError(
+            f"--max-budget-usd: what {model.name} costs at {provider.name} is not known; say it in {file}, "
+            f"in dollars for a million tokens: {row}"
+        )
 
 
 def connect(settings: Settings, provider: Provider) -> Transport:
@@ -72,9 +83,10 @@ def open_client(
         may_raise_limit=stage.settings.max_tokens is None,
         lean=stage.settings.lean_thinking,
         key_name=key[1] if key else "",
+        budget=stage.budget,
         end=stage.tally.started + (stage.settings.max_wall_time or math.inf),
     )
-    stage.tally.price = dialects.price(provider, model)
+    stage.tally.ledger.price = dialects.price(provider, model)
     stage.endings.append(lambda: _take_costs(stage.tally, client))
     stage.closers.append(transport.close)
     return client
@@ -94,4 +106,4 @@ def limits(settings: Settings, model: Model) -> Limits:
 def _take_costs(tally: Tally, client: Client) -> None:
     tally.api_seconds = client.seconds
     if client.asking:  # a signal came in between: what was asked is charged all the same
-        tally.charge({"prompt_tokens": client.asking, "estimated": True})
+        tally.ledger.charge({"prompt_tokens": client.asking, "estimated": True})

@@ -9,7 +9,7 @@ from ..errors import AuthError, UsageError
 from ..snapshot import Snapshot
 from ..types import Event, Notice
 from ..verify import Unmet
-from . import artefacts, evidence, reports, task
+from . import artefacts, evidence, judgement, reports, task
 from .conduct import Stage, conduct
 from .confinement import choose
 from .evidence import Checks
@@ -49,7 +49,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
         _end_unasked(stage, evidence.nothing_to_do(stage.tally.before))
         return
     yield session.started
-    yield from map(Notice, (*session.notices, *notices))
+    yield from map(Notice, (*session.notices, *notices, *judgement.warnings(stage)))
     stage.tally.may_be_unchanged = settings.allow_empty
     yield from _Fix(stage, session, checks).events(given.text)
 
@@ -73,6 +73,8 @@ class _Fix:
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
     def events(self, task_text: str) -> Generator[Event]:
+        if self._checks.checks:
+            self._tracking.watch()
         baseline = yield from self._checks.run("before")
         for check in baseline:
             verify.require_runnable(check)
@@ -123,12 +125,14 @@ class _Fix:
             tally.patch_file = kept
         if checks := self._checks.checks:
             after = tally.after[-len(checks) :]
-            tally.verification = verify.compare(tally.before, after)
+            created = self._tracking.created()
+            tally.verification = {**verify.compare(tally.before, after), "created": created}
         if settings.patch == "-":
             artefacts.print_patch(patch)
         elif settings.patch:
             artefacts.write(settings.patch, patch)
             tally.patch_file = settings.patch
+        judgement.judge(self._stage, self._tracking, patch)
         if self._tracking.has_changes() or tally.may_be_unchanged or tally.subtypes:
             return
         if denied := ", ".join(dict.fromkeys(str(denial["path"]) for denial in tally.denials)):

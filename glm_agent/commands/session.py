@@ -19,12 +19,13 @@ from ..errors import RepositoryError
 from ..journal import Journal
 from ..settings import Settings
 from ..structured import Answer
-from ..types import Event, Json, Message, Started, Tool
+from ..types import Cap, Event, Json, Message, Started, Tool
 from ..workspace import Workspace
 from . import artefacts
 from .conduct import Stage
 from .confinement import Confinement, fence_files, open_workspace
-from .connection import choose_model, connect, open_client
+from .connection import choose_model, connect, open_client, require_price
+from .judgement import bounds_of
 from .task import Task
 
 _TURNS = {"fix": 150, "ask": 40}
@@ -52,6 +53,8 @@ def open_session(
     answer = Answer(structured.load(settings.json_schema)) if settings.json_schema else None
     stage.endings += [lambda: _take_answer(stage, answer), lambda: _keep_answer(stage)]
     provider, model = choose_model(settings)
+    require_price(settings, provider, model)
+    stage.budget.caps = _caps(settings, command)
     transport = connect(settings, provider)
     folder = _open_journal(stage)
     workspace = open_workspace(stage)
@@ -60,16 +63,14 @@ def open_session(
     kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
     end, framed = instructions.frame(folder.name)
-    extra = [
-        text for text in (framed, answer and structured.INSTRUCTION, settings.append_system_prompt) if text
-    ]
+    extra = [framed, *_rules(settings, command, answer)]
     system = instructions.system_prompt(command, kit, _facts(stage.top, git), told, extra)
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(provider, model, system, kit, wish)
     client = open_client(stage, kit, dialect._replace(end=end), transport, built.forget)
     if answer and command == "ask":  # which may then answer from what it was told alone
         client.without_tools = _in_json(stage, answer.schema, _facts(stage.top, git), told)
-    agent = _agent(stage, command, kit, client)
+    agent = _agent(stage, kit, client)
     started = _started(stage, command, dialect, transport.host, agent)
     started.session_id, started.git, started.stdin = folder.name, git, task.stdin
     started.sandbox = confinement.record()
@@ -87,6 +88,12 @@ def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, 
     while answer and stage.tally.is_done and (again := answer.demand(stage.tally.answer)) is not None:
         yield from session.agent.run(session.history, again)
     return stage.tally.is_done
+
+
+def _rules(settings: Settings, command: str, answer: Answer | None) -> list[str]:
+    limits = bounds_of(settings).told() if command == "fix" else None
+    said = (limits, answer and structured.INSTRUCTION, settings.append_system_prompt)
+    return [text for text in said if text]
 
 
 def _in_json(
@@ -165,15 +172,24 @@ def _facts(root: Path, git: Json | None) -> list[str]:
     ]
 
 
-def _agent(stage: Stage, command: str, kit: Sequence[Tool], client: Client) -> Agent:
-    settings = stage.settings
+def _agent(stage: Stage, kit: Sequence[Tool], client: Client) -> Agent:
     return Agent(
         complete=client.complete,
         tools={tool.name: tool for tool in kit},
-        max_turns=_cap(settings, "max_turns", _TURNS[command]),
-        max_tool_calls=_cap(settings, "max_tool_calls", _TOOL_CALLS),
+        budget=stage.budget,
         cancel=stage.cancel,
     )
+
+
+def _caps(settings: Settings, command: str) -> dict[Cap, float]:
+    caps: dict[Cap, float | None] = {
+        "max_turns": _cap(settings, "max_turns", _TURNS[command]),
+        "max_tool_calls": _cap(settings, "max_tool_calls", _TOOL_CALLS),
+        "max_wall_time": settings.max_wall_time,
+        "max_total_tokens": settings.max_total_tokens,
+        "max_budget_usd": settings.max_budget_usd,
+    }
+    return {cap: most for cap, most in caps.items() if most is not None}
 
 
 def _cap(settings: Settings, name: str, usual: int) -> int:
@@ -185,9 +201,6 @@ def _cap(settings: Settings, name: str, usual: int) -> int:
 
 
 def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Agent) -> Started:
-    caps: Json = {"max_turns": agent.max_turns, "max_tool_calls": agent.max_tool_calls}
-    if stage.settings.max_wall_time is not None:
-        caps["max_wall_time"] = stage.settings.max_wall_time
     return Started(
         session_id="",
         cwd=str(stage.folder),
@@ -198,7 +211,7 @@ def _started(stage: Stage, command: str, dialect: Dialect, host: str, agent: Age
         tools=list(agent.tools),
         sandbox={},
         git=None,
-        caps=caps,
+        caps={**stage.budget.caps},
         stdin="none",
         instructions=[],
         version=__version__,

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from .. import outcome, policy, usage
+from ..budget import Ledger
 from ..errors import AgentError
 from ..types import (
     Assistant,
@@ -21,13 +22,13 @@ from ..types import (
     ToolResult,
     Verified,
 )
-from ..usage import Price
 from ..veil import uncover
 
-_MOST = 1e9  # US dollars: more is no cost
 _CAPS = {
     "max_turns": ("error_max_turns", "stopped after {} turns; --max-turns raises the cap"),
     "max_tool_calls": ("error_max_budget", "stopped at the cap on tool calls; --max-tool-calls raises it"),
+    "max_total_tokens": ("error_max_budget", "stopped after {1} tokens; --max-total-tokens raises the cap"),
+    "max_budget_usd": ("error_max_budget", "stopped after ${2:.6f}; --max-budget-usd raises the cap"),
 }
 
 
@@ -35,7 +36,7 @@ _CAPS = {
 class Tally:
     """Counts events; commands add what only they know, then `finish` makes the result."""
 
-    price: Price | None = None
+    ledger: Ledger = field(default_factory=Ledger)
     started: float = field(default_factory=time.monotonic)
     session_id: str | None = None
     base_commit: str | None = None
@@ -45,9 +46,6 @@ class Tally:
     is_done: bool = False  # whether the model ended its work, rather than a cap or an error
     turns: int = 0
     api_seconds: float = 0.0
-    tokens: Json = field(default_factory=lambda: usage.normalise({}))
-    charged: float | None = None  # by the provider itself
-    charged_for: Json = field(default_factory=lambda: usage.normalise({}))  # the tokens of those turns
     before: list[Verified] = field(default_factory=list[Verified])
     after: list[Verified] = field(default_factory=list[Verified])
     verification: Json | None = None
@@ -55,6 +53,8 @@ class Tally:
     denials: list[Json] = field(default_factory=list[Json])
     patch_file: str | None = None
     subtypes: list[str] = field(default_factory=list[str])
+    policy: list[Json] = field(default_factory=list[Json])
+    notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
     signum: int | None = None
 
@@ -69,12 +69,13 @@ class Tally:
             case Stopped(reason="done"):
                 self.is_done = True
             case Discarded():
-                self.charge(event.turn.usage)
+                self.ledger.charge(event.turn.usage)
             case Verified():
                 (self.before if event.phase == "before" else self.after).append(event)
             case Stopped(reason=reason, turns=turns) if reason in _CAPS:
                 subtype, text = _CAPS[reason]
-                self.note(subtype, text.format(turns))
+                spent = usage.tokens(self.ledger.tokens), self.ledger.cost()[0] or 0.0
+                self.note(subtype, text.format(turns, *spent))
             case _:
                 pass
 
@@ -87,7 +88,8 @@ class Tally:
         self.note(error.subtype, str(error))
 
     def finish(self) -> Finished:
-        cost, source = self._cost()
+        cost, source = self.ledger.cost()
+        tokens = self.ledger.tokens
         end = outcome.decide(self.subtypes, self.signum)
         return Finished(
             Result(
@@ -101,7 +103,7 @@ class Tally:
                 duration_api_ms=round(self.api_seconds * 1000),
                 total_cost_usd=cost,
                 cost_source=source,
-                usage={**self.tokens, "cache_hit_share": usage.cached_share(self.tokens)},
+                usage={**tokens, "cache_hit_share": usage.cached_share(tokens)},
                 permission_denials=self.denials,
                 changes=self.changes,
                 runs_later=[row["path"] for row in self.changes if policy.runs_later(row["path"])],
@@ -109,6 +111,8 @@ class Tally:
                 base_commit=self.base_commit,
                 verification=self.verification,
                 structured_output=self.structured_output,
+                policy=self.policy,
+                notices=self.notices,
                 errors=self.errors,
             )
         )
@@ -116,27 +120,7 @@ class Tally:
     def _said(self, message: Message) -> None:
         if isinstance(message, Assistant):
             self.turns += 1
-            self.charge(message.usage)
+            self.ledger.charge(message.usage)
             self.answer = "" if message.calls else uncover(message.text.strip())
         elif isinstance(message, ToolResult):
             self.denials += message.details.get("denied", [])
-
-    def charge(self, raw: Json) -> None:
-        """Adds what one request took by the provider's word; without one the sum is an estimate."""
-        counts = usage.normalise(raw or {"estimated": True})
-        self.tokens = usage.add(self.tokens, counts)
-        charged = raw.get("cost")
-        if isinstance(charged, int | float) and not isinstance(charged, bool) and 0 <= charged < _MOST:
-            self.charged = (self.charged or 0.0) + charged
-            self.charged_for = usage.add(self.charged_for, counts)
-
-    def _cost(self) -> tuple[float | None, str]:
-        """What the provider charged, else what its prices make of the tokens; what is not known is not 0."""
-        mark = "+estimate" if self.tokens["estimated"] else ""
-        every, paid = usage.tokens(self.tokens), usage.tokens(self.charged_for)
-        if self.charged is not None:
-            share = every / paid if paid else 1.0
-            return round(self.charged * share, 6), f"provider{mark if share == 1.0 else '+estimate'}"
-        if self.price is None or (mark and not every):
-            return None, "unknown"
-        return usage.cost(self.tokens, self.price), f"price_table:{self.price.date}{mark}"

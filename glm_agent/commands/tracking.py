@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 
 from .. import patching
 from ..errors import ToolError
+from ..restore import restore
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
-from ..types import Event, Json, Notice, Said, Tool, ToolCall, ToolResult, ToolStarted
+from ..types import Event, Json, Notice, Said, Tool, ToolCall, ToolResult, ToolStarted, Verified
 from ..workspace import Workspace
+
+_MOST_CREATED = 100
 
 
 class Tracking:
@@ -28,6 +31,8 @@ class Tracking:
         self._writes: dict[str, list[str]] = {}  # paths by call
         self._touched: set[str] = set()
         self._told: set[str] = set()
+        self._known: set[str] | None = None  # what is there besides what trees have taken
+        self._created: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """What the tools write counts even where git ignores it."""
@@ -38,11 +43,13 @@ class Tracking:
                     self._start = self._snapshot.complete(self._start, found)
             case Said(ToolResult(call_id=call_id, ok=True)):
                 self._touched.update(self._writes.get(call_id, ()))
+            case Verified() if self._known is not None:
+                self._created |= self._snapshot.untracked() - self._known
             case _:
                 pass
 
     def begin(self) -> Iterator[Notice]:
-        self._start = self._snapshot.take()
+        self._start = self._taken()
         return self._problems()
 
     def resume(self) -> None:
@@ -50,7 +57,7 @@ class Tracking:
         self._end = None
 
     def end(self) -> Iterator[Notice]:
-        self._end = self._snapshot.take(self._touched)
+        self._end = self._taken()
         return self._problems()
 
     def disown(self) -> None:
@@ -72,6 +79,34 @@ class Tracking:
         end = self._end or self._start
         changes = self._snapshot.changes(self._start, end)
         return changes, self._snapshot.diff(self._start, end), notices
+
+    def watch(self) -> None:
+        """From here on, what appears while checks run is what they create."""
+        self._known = self._snapshot.untracked()
+
+    def created(self) -> list[str]:
+        """Some of the files that the checks created; what git ignores is not among them."""
+        return sorted(self._created)[:_MOST_CREATED]
+
+    def put_back(self) -> list[str]:
+        """The files that the work changed are as they were at its start; what is not quite, in words.
+
+        Raises RepositoryError, with all as it is, where that cannot be done.
+        """
+        if self._start is None or self._end is None:
+            return []
+        changed = self._snapshot.changes(self._start, self._end)
+        paths = {row[name] for row in changed for name in ("path", "from") if name in row}
+        now = self._snapshot.take({*self._touched, *paths})
+        problems = restore(self._snapshot, self._snapshot.root, now, self._start, only=paths)
+        self._end = self._start
+        return problems
+
+    def _taken(self) -> str:
+        tree = self._snapshot.take(self._touched)
+        if self._known is not None:
+            self.watch()
+        return tree
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""

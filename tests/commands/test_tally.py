@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from glm_agent.budget import Ledger
 from glm_agent.commands.tally import Tally
 from glm_agent.types import Assistant, Discarded, Json, Said
 from glm_agent.usage import Price
@@ -57,7 +58,7 @@ COSTS: list[tuple[list[Json], Price | None, float | None, str]] = [
 def test_a_cost_says_where_it_comes_from_and_whether_it_is_a_guess(
     usages: list[Json], price: Price | None, cost: float | None, source: str
 ) -> None:
-    tally = Tally(price)
+    tally = Tally(Ledger(price))
     for place, sent in enumerate(usages):
         turn = Assistant("x", usage=sent)
         tally(Discarded("cut", turn) if place else Said(turn))

@@ -72,7 +72,8 @@ class Nursery:
             signum, wait = kill
             wait()
             started = time.monotonic()
-            os.kill(pid, signum)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(pid, signum)
         found = self._hear()
         seconds = time.monotonic() - started
         return Child(found["code"], out.read_text("utf-8"), err.read_text("utf-8"), seconds, found["rss"])

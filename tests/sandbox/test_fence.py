@@ -15,6 +15,7 @@ from running import environment, make_repository
 
 from glm_agent import sandbox, tools
 from glm_agent.agent import Agent
+from glm_agent.budget import Budget
 from glm_agent.sandbox import kernel
 from glm_agent.types import Assistant, Said, ToolResult
 from glm_agent.workspace import Change, TextFile, Workspace
@@ -64,7 +65,7 @@ def use(root: Path, fence: Callable[[], None], *made: Assistant) -> list[str]:
     policy = sandbox.standard(root, os.environ, root.parent / "state", root.parent / "private")
     run = sandbox.confined(policy, "A") if sandbox.probe().tier == "A" else None
     kit = tools.build("fix", Careless(root), root.parent / "session", run, fence).tools
-    agent = Agent(Script(*made, says("Done")), {tool.name: tool for tool in kit}, 50, 50)
+    agent = Agent(Script(*made, says("Done")), {tool.name: tool for tool in kit}, Budget())
     said = [event.message for event in agent.run([], "Go") if isinstance(event, Said)]
     return [message.content for message in said if isinstance(message, ToolResult)]
 
