@@ -163,6 +163,20 @@ def apply(
 
 
 @app.command()
+def undo(
+    session: o.SessionToUndo = None,
+    cd: o.Cd = None,
+    check: o.CheckUndo = False,
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Put the work tree back to what it was before a session."""
+    from .commands import undo as command
+
+    raise typer.Exit(command.run(command.Asked(session, cd, force, check, json)))
+
+
+@app.command()
 def demo(
     output_format: o.OutputFormat = None,
     json: o.Json = False,

@@ -66,6 +66,14 @@ PatchFile = Annotated[
 SessionId = Annotated[
     str, typer.Argument(metavar="SESSION", help="A session's id, or how it begins.", show_default=False)
 ]
+SessionToUndo = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SESSION",
+        help="A session's id, or how it begins; the last one that changed anything here if not given.",
+        show_default=False,
+    ),
+]
 
 Cd = Annotated[str | None, _text("--cd", "Run in DIR.", "DIR", "-C")]
 PromptFile = Annotated[str | None, _text("--prompt-file", "Read the task from FILE.", "FILE")]
@@ -108,6 +116,8 @@ OutputFormat = Annotated[
 Json = Annotated[bool, _flag("--json", "The same as --output-format stream-json.")]
 Check = Annotated[bool, _flag("--check", "Say what would be done, and change nothing.")]
 Reverse = Annotated[bool, _flag("--reverse", "Take the patch back.", "-R")]
+CheckUndo = Annotated[bool, _flag("--check", "Say what would be put back, and change nothing.", "--dry-run")]
+Force = Annotated[bool, _flag("--force", "Put files back that have been changed since, too.")]
 AsJson = Annotated[bool, _flag("--json", "Print JSON.")]
 Partial = Annotated[
     bool | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -14,12 +13,11 @@ from typing import NamedTuple
 from . import paths
 from .errors import RepositoryError
 from .snapshot import Snapshot
-from .state import Entry, State, above, contents, everything
+from .state import Entry, State, above, blob_of, contents, everything
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 1024 * 1024  # bytes
 _MOST_NAMED = 5  # paths in one message
 
 
@@ -331,23 +329,10 @@ def _is_as(entry: Entry | None, name: str, folder: int) -> bool:
         return entry is None
     if entry is None or entry.is_folder:
         return stat.S_ISDIR(status.st_mode)  # which may have to go, or else stops what comes in its place
-    if stat.S_ISLNK(status.st_mode):
-        target = os.fsencode(os.readlink(name, dir_fd=folder))
-        return stat.S_ISLNK(entry.mode) and _name_of([target], len(target), entry.blob) == entry.blob
-    if not (stat.S_ISREG(status.st_mode) and stat.S_ISREG(entry.mode)):
-        return False
-    with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as file:
-        chunks = iter(lambda: file.read(_CHUNK), b"")
-        return _name_of(chunks, status.st_size, entry.blob) == entry.blob
-
-
-def _name_of(chunks: Iterator[bytes] | list[bytes], size: int, like: str) -> str:
-    """The id of a blob, of the same kind as `like`."""
-    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(usedforsecurity=False)
-    digest.update(b"blob %d\0" % size)
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
+    return (
+        stat.S_IFMT(status.st_mode) == stat.S_IFMT(entry.mode)
+        and blob_of(name, folder, entry.blob) == entry.blob
+    )
 
 
 def _chmod(name: str, folder: int, bits: int) -> None:

@@ -6,6 +6,7 @@ Here are the bytes themselves, all permission bits, and directories with nothing
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import Counter
@@ -17,6 +18,8 @@ from .snapshot import Snapshot
 from .types import Json
 
 _BATCH = 32 * 1024 * 1024  # bytes that are held at a time
+_CHUNK = 1024 * 1024  # bytes
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK = 0o120000
 _FOLDER = 0o040000
 _MOST_EMPTY = 1000  # directories that are looked into for one that seems to hold nothing
@@ -105,6 +108,28 @@ def above(path: str) -> Iterator[str]:
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path
+
+
+def blob_of(name: str, folder: int | None, like: str) -> str | None:
+    """The id that git would give the bytes of a file, or a link's target, of the same kind as `like`.
+
+    None if it is neither, or not there. Nothing is followed.
+    """
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(usedforsecurity=False)
+    digest.update(b"blob %d\0" % status.st_size)
+    if stat.S_ISLNK(status.st_mode):
+        digest.update(os.fsencode(os.readlink(name, dir_fd=folder)))
+        return digest.hexdigest()
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def contents(snapshot: Snapshot, wanted: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 from .. import config, repository, sandbox, verify
 from ..errors import AuthError, UsageError
+from ..keeping import Keeper
+from ..lock import Lock, hold
 from ..sandbox import Runner
 from ..snapshot import Snapshot
 from ..types import Event, Notice, Verified
@@ -35,6 +37,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     if not given.text.strip() and not stage.settings.verify:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
+    lock, unlocked = _only_writer(stage)
     confinement = choose(stage, "fix")
     checks, notices = _checks(stage, confinement)
     if not given.text.strip() and not checks.commands:
@@ -46,10 +49,18 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
             raise
         _end_unasked(stage)
         return
+    lock.name(session.folder.name)
     yield session.started
-    yield from map(Notice, (*session.notices, *notices))
+    yield from map(Notice, (*session.notices, *notices, *unlocked))
     stage.tally.may_be_unchanged = settings.allow_empty
     yield from _Fix(stage, session, checks).events(given.text)
+
+
+def _only_writer(stage: Stage) -> tuple[Lock, list[str]]:
+    """The lock on the work tree, until the run ends, and a notice if there is none to be had."""
+    lock = hold(stage.top, None if stage.settings.ephemeral else config.state_home())
+    stage.closers.append(lock.release)
+    return lock, [lock.problem] if lock.problem else []
 
 
 class _Checks(NamedTuple):
@@ -99,11 +110,15 @@ class _Fix:
         self._checks = checks
         self._reminders = 0
         snapshot = Snapshot(stage.top, session.folder)
-        self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get)
+        keeper = Keeper(snapshot, session.folder)
+        self._tracking = Tracking(snapshot, keeper, session.workspace, session.agent.tools.get)
         stage.first.append(self._tracking)
-        stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
+        # before any file that the user asked for is written
+        stage.endings[:0] = [self._collect, self._tracking.settle]
 
     def events(self, task_text: str) -> Generator[Event]:
+        if self._checks.commands:
+            self._tracking.keep()
         baseline = yield from self._verify("before")
         for check in baseline:
             verify.require_runnable(check)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
-from .. import patching
+from .. import patching, state
 from ..errors import ToolError
+from ..keeping import Keeper
+from ..restore import restore
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
 from ..types import Event, Json, Notice, Said, Tool, ToolCall, ToolResult, ToolStarted
@@ -19,8 +22,15 @@ class Tracking:
     checks that follow the work, and `disown` before more work.
     """
 
-    def __init__(self, snapshot: Snapshot, workspace: Workspace, tool: Callable[[str], Tool | None]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        keeper: Keeper,
+        workspace: Workspace,
+        tool: Callable[[str], Tool | None],
+    ) -> None:
         self._snapshot = snapshot
+        self._keeper = keeper
         self._workspace = workspace
         self._tool = tool
         self._start: str | None = None  # tree
@@ -34,15 +44,27 @@ class Tracking:
         match event:
             case ToolStarted(call):
                 found = self._writes[call.id] = list(self._paths(call))
-                if self._start:
-                    self._start = self._snapshot.complete(self._start, found)
-            case Said(ToolResult(call_id=call_id, ok=True)):
-                self._touched.update(self._writes.get(call_id, ()))
+                if self._start and (whole := self._snapshot.complete(self._start, found)) != self._start:
+                    self._start = whole
+                    self._keeper.include(found)
+                if found or call.name == "bash":
+                    self._keeper.started(found, is_command=call.name == "bash")
+            case Said(ToolResult(call_id=call_id, ok=ok)) if call_id in self._writes:
+                found = self._writes[call_id] if ok else []
+                self._touched.update(found)
+                self._keeper.ended(found)
             case _:
                 pass
 
+    def keep(self) -> None:
+        """What there is now is what an undo brings back."""
+        if self._keeper.record is None:
+            self._keeper.begin(self._snapshot.take())
+
     def begin(self) -> Iterator[Notice]:
         self._start = self._snapshot.take()
+        if self._keeper.record is None:
+            self._keeper.begin(self._start)
         return self._problems()
 
     def resume(self) -> None:
@@ -72,6 +94,24 @@ class Tracking:
         end = self._end or self._start
         changes = self._snapshot.changes(self._start, end)
         return changes, self._snapshot.diff(self._start, end), notices
+
+    def settle(self) -> None:
+        """The session writes no more: what there is now is what it left."""
+        if self._start is not None:
+            self._keeper.end(self._snapshot.take(self._touched), self._touched)
+
+    def put_back(self) -> list[str]:
+        """The tree as it was before the work, with what the user's checks wrote; what could not be put back.
+
+        Raises RepositoryError, with nothing put back, where a file has been changed meanwhile.
+        """
+        record = self._keeper.record
+        if record is None or self._start is None or self._end is None:
+            return []
+        changed = {os.fsdecode(path) for path, _ in self._snapshot.differences(self._start, self._end)}
+        files = self._snapshot.carry(record.start.files, record.start.tree, self._start)
+        now = state.take(self._snapshot, self._snapshot.take(self._touched))
+        return restore(self._snapshot, self._snapshot.root, now, record.start._replace(files=files), changed)
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""
