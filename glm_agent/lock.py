@@ -22,12 +22,11 @@ class Lock:
         self.problem = problem
 
     def name(self, session: str) -> None:
-        """Says to others which session it is that writes."""
+        """Says to others which session it is that writes; its folder is there already."""
         if self._card is None or self._fd < 0:
             return
         with suppress(OSError):
-            for folder in (self._card.parents[1], self._card.parent):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._card.parent.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(self._card, flags, 0o600), "w") as file:
                 json.dump({"pid": os.getpid(), "session": session}, file)
@@ -55,35 +54,35 @@ def hold(root: Path, home: Path | None = None) -> Lock:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        pid = _owner(fd)
         os.close(fd)
-        raise RepositoryError(f"{_holder(card)} is writing in {root}; wait for it, or end it") from None
+        raise RepositoryError(f"{_holder(card, pid)} is writing in {root}; wait for it, or end it") from None
     except OSError as error:  # of a file system that has no locks
         os.close(fd)
         return Lock(-1, None, _unheld(root, error))
-    lock = Lock(fd, card)
-    lock.name("")
-    return lock
+    return Lock(fd, card)
 
 
 def _unheld(root: Path, error: OSError) -> str:
     return f"nobody else is kept from writing in {root}, which cannot be locked: {error.strerror}"
 
 
-def _holder(card: Path | None) -> str:
+def _holder(card: Path | None, owner: int | None) -> str:
     found: object = None
     with suppress(ValueError, OSError):
         found = json.loads(card.read_bytes()) if card else None
     pid, session = mapping(found).get("pid"), mapping(found).get("session")
-    if not isinstance(pid, int) or not _lives(pid):  # of one that was killed, and another came
-        return "another run"
-    return f"process {pid} (session {session})" if session else f"process {pid}"
+    if not isinstance(pid, int) or not session or owner not in (pid, None):  # of one that was killed
+        return f"process {owner}" if owner else "another run"
+    return f"process {pid} (session {session})"
 
 
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
+def _owner(fd: int) -> int | None:
+    """Who has the lock on what is open at `fd`, where the kernel says so."""
+    status = os.fstat(fd)
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text("ascii").split("\n"):
+            words = line.split()
+            if len(words) > 5 and words[1] == "FLOCK" and words[5].endswith(f":{status.st_ino}"):
+                return int(words[4])
+    return None

@@ -267,3 +267,26 @@ def test_everything_is_as_it_was_whatever_was_changed(glm: Run, state: Path) -> 
     assert look(state) == before
     assert glm("undo", at=state).code == 0
     assert look(state) == after
+
+
+@pytest.mark.slow
+def test_while_one_run_writes_there_is_no_other(glm: Run, repo: Path, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.diff").write_text(
+        "--- a/calc.py\n+++ b/calc.py\n@@ -1 +1 @@\n-def add(a, b):\n+def add(b, a):\n"
+    )
+    with Server([FIX, STALL]) as server:
+        process = start(repo, "fix", "Do it.", *FREE, *to(server.url))
+        wait_for(lambda: len(server.requests) == 2)
+        (session,) = (home / ".local/state/glm-agent/sessions").iterdir()
+        said = f"process {process.pid} (session {session.name}) is writing in {repo}"
+        for words in (
+            ("fix", "More.", *FREE, *to(server.url)),
+            ("undo",),
+            ("apply", str(tmp_path / "p.diff")),
+        ):
+            refused = glm(*words)
+            assert (refused.code, said in refused.err) == (45, True), refused.err
+        assert len(server.requests) == 2
+        process.send_signal(signal.SIGINT)
+        assert finish(process).code == 130
+    assert glm("apply", str(tmp_path / "p.diff")).code == 0
