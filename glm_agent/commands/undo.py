@@ -112,6 +112,26 @@ def _prepare_killed(folder: Path, record: Record, snapshot: Snapshot) -> Prepare
     return Prepared(folder, record, snapshot, now, steps, changed)
 
 
+def preview(folder: Path) -> Json | None:
+    """What undoing that session would do now: `changes`, and the `problem` if it would not; None: nothing."""
+    record = keeping.load(folder)
+    if record is None or not record.is_of_account:
+        return None
+    root = Path(record.root)
+    try:
+        if not root.is_dir() or keeping.place(root) != record.place:
+            raise RepositoryError(f"{root} is there no longer")
+        lock = hold(root)  # what is kept of a session that runs is left to that
+        try:
+            prepared = prepare(folder, record, root)
+        finally:
+            lock.release()
+    except AgentError as error:
+        return {"changes": [], "problem": str(error)}
+    changed = f"changed since: {named(prepared.changed)}; --force" if prepared.changed else None
+    return {"changes": prepared.rows(), "problem": changed}
+
+
 def _undo(asked: Asked, signals: Signals) -> _Done:
     folder = config.working_folder(asked.cd)
     root = find_root(folder)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, RIGHT, STALL, WRONG, Run, finish, git, start, to, wait_for
+from running import DONE, FIX, RIGHT, STALL, WRONG, Run, call, finish, git, start, to, wait_for
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -56,10 +56,13 @@ def fix(glm: Run, *turns: Json, code: int = 0) -> str:
     return str(ran.result["session_id"])
 
 
-def test_the_last_run_is_undone_and_that_is_undone_too(glm: Run, repo: Path) -> None:
+def test_the_last_run_is_undone_and_that_is_undone_too(
+    glm: Run, repo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     before = look(repo)
     session = fix(glm, FIX)
     after = look(repo)
+    assert "undo: would restore calc.py\n" in call(["sessions", "show", session], capfdbinary).out
     checked = glm("undo", "--check")
     assert (checked.code, checked.out) == (0, "would restore calc.py\n")
     assert look(repo) == after
@@ -83,15 +86,20 @@ def test_what_the_run_did_not_touch_may_have_changed_since(glm: Run, repo: Path)
 
 
 @pytest.mark.slow
-def test_a_file_that_has_changed_since_is_named_and_put_back_only_by_force(glm: Run, repo: Path) -> None:
-    fix(glm, FIX)
+def test_a_file_that_has_changed_since_is_named_and_put_back_only_by_force(
+    glm: Run, repo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    session = fix(glm, FIX)
     (repo / "calc.py").write_text("mine\n")
     before = look(repo)
     refused = glm("undo")
     assert (refused.code, refused.out) == (45, "")
     assert "so nothing was undone: calc.py; --force" in refused.err
     assert look(repo) == before
+    shown = call(["sessions", "show", session], capfdbinary).out
+    assert "undo: would restore calc.py; changed since: calc.py; --force\n" in shown
     assert glm("undo", "--force").code == 0
+    assert "undo: done already\n" in call(["sessions", "show", session], capfdbinary).out
     assert (repo / "calc.py").read_text().endswith(WRONG)
     assert glm("undo").code == 0
     assert look(repo) == before
