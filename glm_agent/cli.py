@@ -60,6 +60,7 @@ def fix(
     allow_path: o.AllowPath = None,
     yolo: o.Yolo = None,
     allow_empty: o.AllowEmpty = None,
+    allow_merge: o.AllowMerge = None,
     patch: o.Patch = None,
     model: o.Model = None,
     provider: o.Provider = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Collection, Iterable
@@ -11,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import state
+from . import gitdir, state
 from .errors import RepositoryError
 from .shape import mapping, sequence, string
 from .snapshot import Snapshot
@@ -62,6 +63,9 @@ class Keeper:
     def begin(self, tree: str) -> None:
         """`tree` has just been taken, and nothing has been changed yet."""
         root = self._snapshot.root
+        index = gitdir.locate(root).folder / "index"
+        if index.is_file():  # never put back, for it is the user's; but kept for who needs it
+            shutil.copyfile(index, self._folder / "index")
         self.record = Record(
             str(root), place(root), time.time(), state.take(self._snapshot, tree), undoes=self._undoes
         )

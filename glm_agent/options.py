@@ -202,6 +202,12 @@ VerifyRounds = Annotated[
 AllowEmpty = Annotated[
     bool | None, typer.Option("--allow-empty", help="Changing nothing is a success too.", show_default=False)
 ]
+AllowMerge = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-merge", help="Edit files in the middle of a merge or rebase too.", show_default=False
+    ),
+]
 
 JsonSchema = Annotated[
     str | None,

@@ -49,6 +49,7 @@ class Settings:
     verify_timeout: float = 600.0
     verify_rounds: int = 3
     allow_empty: bool = False
+    allow_merge: bool = False
     json_schema: str | None = None
     agents_md: bool = True
     append_system_prompt: str | None = None
@@ -189,6 +190,7 @@ OPTIONS: dict[str, Option] = {
     "verify_timeout": Option(duration),
     "verify_rounds": Option(integer(1)),
     "allow_empty": Option(flag),
+    "allow_merge": Option(flag),
     "json_schema": Option(text, file=False),
     "agents_md": Option(flag),
     "append_system_prompt": Option(text),

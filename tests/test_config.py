@@ -43,6 +43,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "verify_timeout": ("1h", 3600.0),
     "verify_rounds": ("2", 2),
     "allow_empty": ("on", True),
+    "allow_merge": ("on", True),
     "json_schema": ('{"type": "object"}', '{"type": "object"}'),
     "agents_md": ("off", False),
     "append_system_prompt": ("Be kind.", "Be kind."),

@@ -36,7 +36,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     given = task.read(argument, settings.prompt_file, settings.stdin)
     if not given.text.strip() and not stage.settings.verify:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
-    repository.require_repository(stage.top)
+    repository.require_repository(stage.top, allow_merge=settings.allow_merge)
     lock, unlocked = _only_writer(stage)
     confinement = choose(stage, "fix")
     checks, notices = _checks(stage, confinement)

@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -227,7 +229,23 @@ def litter(repo: Path) -> None:
     (repo / "x.log").write_text("ignored\n")
 
 
-@pytest.fixture(params=["plain", "detached", "worktree", "unborn", "sparse", "submodule"])
+def conflict(repo: Path, verb: str) -> None:
+    """A merge, or a rebase, that stops half-way."""
+    git(repo, "stash", "--include-untracked", "--quiet")
+    git(repo, "checkout", "--quiet", "-b", "other")
+    (repo / "check.py").write_text("other\n")
+    git(repo, "commit", "--quiet", "-am", "other")
+    git(repo, "checkout", "--quiet", "main")
+    (repo / "check.py").write_text("main\n")
+    git(repo, "commit", "--quiet", "-am", "main")
+    with suppress(subprocess.CalledProcessError):
+        git(repo, verb, "other")
+    for name in ("unstaged.txt", "private", "empty"):
+        (repo / name).write_text("unstaged\n")
+    (repo / "hollow").mkdir()
+
+
+@pytest.fixture(params=["plain", "detached", "worktree", "unborn", "sparse", "submodule", "merge", "rebase"])
 def state(request: pytest.FixtureRequest, repo: Path, tmp_path: Path) -> Iterator[Path]:
     litter(repo)
     match request.param:
@@ -248,6 +266,8 @@ def state(request: pytest.FixtureRequest, repo: Path, tmp_path: Path) -> Iterato
             git(repo, "add", "far")
             git(repo, "commit", "--quiet", "-m", "far", "far")
             git(repo, "sparse-checkout", "set", "--no-cone", "/*", "!/far/")
+        case "merge" | "rebase":
+            conflict(repo, request.param)
         case "submodule":
             git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(repo), "sub")
         case _:
@@ -256,7 +276,7 @@ def state(request: pytest.FixtureRequest, repo: Path, tmp_path: Path) -> Iterato
 
 
 @pytest.mark.slow
-def test_everything_is_as_it_was_whatever_was_changed(glm: Run, state: Path) -> None:
+def test_everything_is_as_it_was_whatever_was_changed(glm: Run, state: Path, home: Path) -> None:
     before = look(state)
     turns = [
         calls("edit", path="calc.py", old=WRONG, new=RIGHT),
@@ -265,11 +285,13 @@ def test_everything_is_as_it_was_whatever_was_changed(glm: Run, state: Path) -> 
         calls("patch", patch="--- a/unstaged.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-unstaged\n"),
     ]
     with Server([*turns, DONE]) as server:
-        ran = glm("fix", "Do it.", *FREE, *to(server.url), "--json", at=state)
+        ran = glm("fix", "Do it.", *FREE, "--allow-merge", *to(server.url), "--json", at=state)
     assert ran.code == 0, ran.err
     after = look(state)
     failed = [event for event in ran.events if '"is_error": true' in json.dumps(event)]
     assert (failed, after[0] != before[0]) == ([], True)
+    kept = home / ".local/state/glm-agent/sessions" / ran.result["session_id"] / "index"
+    assert kept.read_bytes() == before[2]
     undone = glm("undo", at=state)
     assert undone.code == 0, undone.err
     assert look(state) == before
