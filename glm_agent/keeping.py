@@ -158,6 +158,7 @@ def _state(record: Json) -> State:
         {kind: bits for kind, bits in mapping(record.get("usual")).items() if isinstance(bits, int)},
         {path: bits for path, bits in mapping(record.get("bits")).items() if isinstance(bits, int)},
         tuple(_texts(record.get("folders"))),
+        {path: string(blob) for path, blob in mapping(record.get("large")).items()},
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from . import paths
+from . import large, paths
 from .errors import RepositoryError
 from .snapshot import Snapshot
 from .state import Entry, State, above, blob_of, contents, everything
@@ -56,11 +56,18 @@ def restore(
     """
     now, wanted = (State(it, it) if isinstance(it, str) else it for it in (now, wanted))
     steps = plan(snapshot, now, wanted, only)
+    lost = [
+        step.path
+        for step in steps
+        if step.puts and step.wanted and not _is_kept(snapshot, step.path, step.wanted)
+    ]
+    steps = [step for step in steps if step.path not in lost]
+    problems = [f"{paths.shown(path)} was too large to be kept whole, and stays as it is" for path in lost]
     if not steps:
-        return []
+        return problems
     swap = _Swap(root)
     try:
-        return _carry_out(swap, snapshot, steps, wanted)
+        return [*problems, *_carry_out(swap, snapshot, steps, wanted)]
     except OSError as error:
         raise RepositoryError(f"nothing was restored: {_said(error)}{swap.take_back()}") from error
     except BaseException:
@@ -95,6 +102,12 @@ def tidy(root: Path) -> None:
     for left in root.glob(".glm-agent-*.tmp"):
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_kept(snapshot: Snapshot, path: str, entry: Entry) -> bool:
+    return (
+        not large.is_large(entry.blob) or large.find(snapshot.folder / "large", path, entry.blob) is not None
+    )
 
 
 def _carry_out(swap: _Swap, snapshot: Snapshot, steps: list[Step], wanted: State) -> list[str]:
@@ -141,7 +154,10 @@ class _Swap:
         for step in steps:
             if step.wanted:
                 places.setdefault(step.wanted.blob, []).append(step)
-        for blob, content in contents(snapshot, [step.wanted for step in steps if step.wanted]):
+            if step.wanted and large.is_large(step.wanted.blob):
+                self._double(snapshot, step, step.wanted.blob)
+        ordinary = [step.wanted for step in steps if step.wanted and not large.is_large(step.wanted.blob)]
+        for blob, content in contents(snapshot, ordinary):
             for step in places[blob]:
                 self._write(step, content)
 
@@ -270,6 +286,15 @@ class _Swap:
             file.flush()
             os.fchmod(file.fileno(), self._bits(step, step.wanted.mode))
             os.fsync(file.fileno())
+
+    def _double(self, snapshot: Snapshot, step: Step, blob: str) -> None:
+        name = self._fresh[step.path] = f"new-{len(self._fresh)}"
+        source = large.find(snapshot.folder / "large", step.path, blob)
+        if source is None:
+            raise FileNotFoundError(errno.ENOENT, "what was kept of it has changed", step.path)
+        large.put(source, snapshot.root / self._name / name)
+        if step.bits is not None:
+            _chmod(name, self._stage, step.bits)
 
     def _bits(self, step: Step, mode: int) -> int:
         """Those that are wanted; else those of the file that is there, with git's one bit put right."""
