@@ -69,6 +69,7 @@ def fix(
     known_failures: o.KnownFailures = None,
     flaky_runs: o.FlakyRuns = None,
     from_report: o.FromReport = None,
+    allow_merge: o.AllowMerge = None,
     patch: o.Patch = None,
     model: o.Model = None,
     provider: o.Provider = None,
@@ -175,6 +176,20 @@ def apply(
     from .commands import apply as command
 
     raise typer.Exit(command.run(command.Asked(file, cd, check, reverse, json)))
+
+
+@app.command()
+def undo(
+    session: o.SessionToUndo = None,
+    cd: o.Cd = None,
+    check: o.CheckUndo = False,
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Put the work tree back to what it was before a session."""
+    from .commands import undo as command
+
+    raise typer.Exit(command.run(command.Asked(session, cd, force, check, json)))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _FILES = (
 )
 _IN_THE_TREE = (".gitattributes", ".gitignore", ".gitmodules")
 _ENDLESS = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
+_SHORT = 12  # digits of a commit's id
 _LINE = 8192  # bytes of a file that holds a path
 
 
@@ -52,6 +54,19 @@ def locate(root: Path) -> Places:
                 f"{root / name} is not a regular file, and git would wait for it; remove it"
             )
     return found
+
+
+def head(root: Path) -> str:
+    """What is checked out at `root`, `BRANCH COMMIT` or one of them; "" where that cannot be told."""
+    if not os.path.lexists(root / ".git"):
+        return ""
+    found = _places(root)
+    first = _line(found.folder / "HEAD")
+    name = first.removeprefix("ref: ")
+    if name == first:
+        return first[:_SHORT]
+    commit = _line(found.folder / name) or _line(found.common / name) or _packed(found.common, name)
+    return " ".join(filter(None, (name.removeprefix("refs/heads/"), commit[:_SHORT])))
 
 
 def obstacle(root: Path, give_up: Callable[[], bool] = lambda: False) -> Path | None:
@@ -133,6 +148,15 @@ def _is_submodule(root: Path, folder: Path) -> bool:
         if mark.is_file() and _shared(own, mark):  # a linked work tree; else a submodule itself
             return folder.is_relative_to(_real(own / "modules"))
     return False
+
+
+def _packed(folder: Path, name: str) -> str:
+    with suppress(OSError):
+        for line in (folder / "packed-refs").read_bytes().split(b"\n"):
+            commit, _, ref = line.partition(b" ")
+            if ref == os.fsencode(name):
+                return commit.decode("ascii", "replace")
+    return ""
 
 
 def _require_file(path: Path) -> None:

@@ -66,6 +66,14 @@ PatchFile = Annotated[
 SessionId = Annotated[
     str, typer.Argument(metavar="SESSION", help="A session's id, or how it begins.", show_default=False)
 ]
+SessionToUndo = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SESSION",
+        help="A session's id, or how it begins; the last one that changed anything here if not given.",
+        show_default=False,
+    ),
+]
 
 Cd = Annotated[str | None, _text("--cd", "Run in DIR.", "DIR", "-C")]
 PromptFile = Annotated[str | None, _text("--prompt-file", "Read the task from FILE.", "FILE")]
@@ -114,6 +122,8 @@ OutputFormat = Annotated[
 Json = Annotated[bool, _flag("--json", "The same as --output-format stream-json.")]
 Check = Annotated[bool, _flag("--check", "Say what would be done, and change nothing.")]
 Reverse = Annotated[bool, _flag("--reverse", "Take the patch back.", "-R")]
+CheckUndo = Annotated[bool, _flag("--check", "Say what would be put back, and change nothing.", "--dry-run")]
+Force = Annotated[bool, _flag("--force", "Put files back that have been changed since, too.")]
 AsJson = Annotated[bool, _flag("--json", "Print JSON.")]
 Partial = Annotated[
     bool | None,
@@ -222,6 +232,12 @@ VerifyRounds = Annotated[
 ]
 AllowEmpty = Annotated[
     bool | None, typer.Option("--allow-empty", help="Changing nothing is a success too.", show_default=False)
+]
+AllowMerge = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-merge", help="Edit files in the middle of a merge or rebase too.", show_default=False
+    ),
 ]
 
 VerifyJunit = Annotated[

@@ -22,15 +22,23 @@ _UNFINISHED = {
 }
 
 
-def require_repository(root: Path) -> None:
-    """Raises RepositoryError unless `root` is the top of a work tree with nothing half-done in it."""
+def require_repository(root: Path, *, allow_merge: bool = False) -> None:
+    """Raises RepositoryError unless `root` is the top of a work tree, with nothing half-done in it.
+
+    `allow_merge` accepts a merge, rebase or the like that is not finished.
+    """
     if not os.path.lexists(root / ".git"):
         _refuse_bare(root)
         raise RepositoryError(f"{root} is not a git repository; run `git init` there first")
     folder = places(root).folder
+    if allow_merge:
+        return
     for name, what in _UNFINISHED.items():
         if os.path.lexists(folder / name):
-            raise RepositoryError(f"{root} is in the middle of a {what}; finish or abort it first")
+            raise RepositoryError(
+                f"{root} is in the middle of a {what}; finish or abort it first, or --allow-merge to "
+                "edit its files and leave the rest to you"
+            )
 
 
 def places(root: Path) -> Places:

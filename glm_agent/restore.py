@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -11,15 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from . import paths
+from . import large, paths
 from .errors import RepositoryError
 from .snapshot import Snapshot
-from .state import Entry, State, above, contents, everything
+from .state import Entry, State, above, blob_of, contents, everything
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 1024 * 1024  # bytes
 _MOST_NAMED = 5  # paths in one message
 
 
@@ -58,11 +56,18 @@ def restore(
     """
     now, wanted = (State(it, it) if isinstance(it, str) else it for it in (now, wanted))
     steps = plan(snapshot, now, wanted, only)
+    lost = [
+        step.path
+        for step in steps
+        if step.puts and step.wanted and not _is_kept(snapshot, step.path, step.wanted)
+    ]
+    steps = [step for step in steps if step.path not in lost]
+    problems = [f"{paths.shown(path)} was too large to be kept whole, and stays as it is" for path in lost]
     if not steps:
-        return []
+        return problems
     swap = _Swap(root)
     try:
-        return _carry_out(swap, snapshot, steps, wanted)
+        return [*problems, *_carry_out(swap, snapshot, steps, wanted)]
     except OSError as error:
         raise RepositoryError(f"nothing was restored: {_said(error)}{swap.take_back()}") from error
     except BaseException:
@@ -97,6 +102,12 @@ def tidy(root: Path) -> None:
     for left in root.glob(".glm-agent-*.tmp"):
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_kept(snapshot: Snapshot, path: str, entry: Entry) -> bool:
+    return (
+        not large.is_large(entry.blob) or large.find(snapshot.folder / "large", path, entry.blob) is not None
+    )
 
 
 def _carry_out(swap: _Swap, snapshot: Snapshot, steps: list[Step], wanted: State) -> list[str]:
@@ -143,7 +154,10 @@ class _Swap:
         for step in steps:
             if step.wanted:
                 places.setdefault(step.wanted.blob, []).append(step)
-        for blob, content in contents(snapshot, [step.wanted for step in steps if step.wanted]):
+            if step.wanted and large.is_large(step.wanted.blob):
+                self._double(snapshot, step, step.wanted.blob)
+        ordinary = [step.wanted for step in steps if step.wanted and not large.is_large(step.wanted.blob)]
+        for blob, content in contents(snapshot, ordinary):
             for step in places[blob]:
                 self._write(step, content)
 
@@ -273,6 +287,15 @@ class _Swap:
             os.fchmod(file.fileno(), self._bits(step, step.wanted.mode))
             os.fsync(file.fileno())
 
+    def _double(self, snapshot: Snapshot, step: Step, blob: str) -> None:
+        name = self._fresh[step.path] = f"new-{len(self._fresh)}"
+        source = large.find(snapshot.folder / "large", step.path, blob)
+        if source is None:
+            raise FileNotFoundError(errno.ENOENT, "what was kept of it has changed", step.path)
+        large.put(source, snapshot.root / self._name / name)
+        if step.bits is not None:
+            _chmod(name, self._stage, step.bits)
+
     def _bits(self, step: Step, mode: int) -> int:
         """Those that are wanted; else those of the file that is there, with git's one bit put right."""
         if step.bits is not None:
@@ -331,23 +354,10 @@ def _is_as(entry: Entry | None, name: str, folder: int) -> bool:
         return entry is None
     if entry is None or entry.is_folder:
         return stat.S_ISDIR(status.st_mode)  # which may have to go, or else stops what comes in its place
-    if stat.S_ISLNK(status.st_mode):
-        target = os.fsencode(os.readlink(name, dir_fd=folder))
-        return stat.S_ISLNK(entry.mode) and _name_of([target], len(target), entry.blob) == entry.blob
-    if not (stat.S_ISREG(status.st_mode) and stat.S_ISREG(entry.mode)):
-        return False
-    with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as file:
-        chunks = iter(lambda: file.read(_CHUNK), b"")
-        return _name_of(chunks, status.st_size, entry.blob) == entry.blob
-
-
-def _name_of(chunks: Iterator[bytes] | list[bytes], size: int, like: str) -> str:
-    """The id of a blob, of the same kind as `like`."""
-    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(usedforsecurity=False)
-    digest.update(b"blob %d\0" % size)
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
+    return (
+        stat.S_IFMT(status.st_mode) == stat.S_IFMT(entry.mode)
+        and blob_of(name, folder, entry.blob) == entry.blob
+    )
 
 
 def _chmod(name: str, folder: int, bits: int) -> None:

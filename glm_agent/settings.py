@@ -64,6 +64,7 @@ class Settings:
     known_failures: bool = False
     flaky_runs: int = 0
     from_report: tuple[str, ...] = ()
+    allow_merge: bool = False
     json_schema: str | None = None
     agents_md: bool = True
     append_system_prompt: str | None = None
@@ -222,6 +223,7 @@ OPTIONS: dict[str, Option] = {
     "known_failures": Option(flag),
     "flaky_runs": Option(integer(0)),
     "from_report": Option(texts, file=False),
+    "allow_merge": Option(flag),
     "json_schema": Option(text, file=False),
     "agents_md": Option(flag),
     "append_system_prompt": Option(text),

@@ -37,7 +37,9 @@ class Snapshot:
     def __init__(self, root: Path, folder: Path) -> None:
         self.root = self._root = root
         self._own = folder / "git"
+        self.folder = folder
         self.problems: list[str] = []
+        self.large: list[str] = []  # files that the last tree is without
         self._first = ""  # tree
         self._first_at = 0  # nanoseconds
         self._completed: set[str] = set()
@@ -162,6 +164,7 @@ class Snapshot:
         self._exclude(inner)
         self.problems += [f"{os.fsdecode(path)} is a repository of its own: left out" for path in inner]
         big = [path for path in untracked if self._is_big(path)]
+        self.large = [os.fsdecode(path) for path in big]
         limit = f"{_BIG >> 20} MiB and is not tracked: left out"
         self.problems += [f"{os.fsdecode(path)} has more than {limit}" for path in big]
         return big

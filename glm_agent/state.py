@@ -6,18 +6,23 @@ Here are the bytes themselves, all permission bits, and directories with nothing
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from . import large
 from .errors import RepositoryError
 from .snapshot import Snapshot
 from .types import Json
 
 _BATCH = 32 * 1024 * 1024  # bytes that are held at a time
+_CHUNK = 1024 * 1024  # bytes
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK = 0o120000
+_FILE = 0o100644
 _FOLDER = 0o040000
 _MOST_EMPTY = 1000  # directories that are looked into for one that seems to hold nothing
 
@@ -38,7 +43,8 @@ class State(NamedTuple):
     """`tree` is the snapshot's, `files` one of the same files unconverted.
 
     `usual` are the permission bits of most files and folders, by git's mode; `bits` those that differ;
-    `folders` are directories that hold nothing.
+    `folders` are directories that hold nothing, `large` files that are kept beside the trees, by what stands
+    for their blobs.
     """
 
     tree: str
@@ -46,6 +52,7 @@ class State(NamedTuple):
     usual: Mapping[str, int] = {}
     bits: Mapping[str, int] = {}
     folders: tuple[str, ...] = ()
+    large: Mapping[str, str] = {}
 
     def permissions(self, path: str, mode: int) -> int | None:
         """The permission bits of what is at `path`; None where they are not known."""
@@ -60,7 +67,7 @@ def take(snapshot: Snapshot, tree: str) -> State:
     found = entries(snapshot, tree)
     there = {path: status for path in found if (status := _status(snapshot, path))}
     files = include(snapshot, tree, _converted(snapshot, found, there))
-    folders = _outer(found) | {""}
+    folders = _outer((*found, *snapshot.large)) | {""}
     modes = {path: found[path].mode for path in there if found[path].mode != _LINK}
     there |= {path: status for path in folders if path and (status := _status(snapshot, path))}
     modes |= {path: _FOLDER for path in folders if path in there}
@@ -68,8 +75,12 @@ def take(snapshot: Snapshot, tree: str) -> State:
     for path in empty:
         if status := _status(snapshot, path):
             there[path], modes[path] = status, _FOLDER
+    kept = {path: large.keep(snapshot.folder / "large", snapshot.root, path) for path in snapshot.large}
+    for path in kept:
+        if status := _status(snapshot, path):
+            there[path], modes[path] = status, _FILE
     usual, bits = _summed({path: (mode, stat.S_IMODE(there[path].st_mode)) for path, mode in modes.items()})
-    return State(tree, files, usual, bits, tuple(empty))
+    return State(tree, files, usual, bits, tuple(empty), {path: blob for path, blob in kept.items() if blob})
 
 
 def include(snapshot: Snapshot, tree: str, paths: Iterable[str]) -> str:
@@ -97,6 +108,7 @@ def entries(snapshot: Snapshot, tree: str) -> dict[str, Entry]:
 def everything(snapshot: Snapshot, state: State) -> dict[str, Entry]:
     """The files and directories of a state, by path."""
     found = entries(snapshot, state.files)
+    found |= {path: Entry(_FILE, blob) for path, blob in state.large.items()}
     return {**dict.fromkeys((*_outer(found), *state.folders), Entry(_FOLDER, "")), **found}
 
 
@@ -105,6 +117,30 @@ def above(path: str) -> Iterator[str]:
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path
+
+
+def blob_of(name: str, folder: int | None, like: str) -> str | None:
+    """The id that git would give the bytes of a file, or a link's target, of the same kind as `like`.
+
+    None if it is neither, or not there. Nothing is followed.
+    """
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if large.is_large(like):
+        return large.name_of(status) if stat.S_ISREG(status.st_mode) else None
+    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(usedforsecurity=False)
+    digest.update(b"blob %d\0" % status.st_size)
+    if stat.S_ISLNK(status.st_mode):
+        digest.update(os.fsencode(os.readlink(name, dir_fd=folder)))
+        return digest.hexdigest()
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def contents(snapshot: Snapshot, wanted: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:

@@ -137,6 +137,9 @@ class Workspace:
             for change, status in zip(changes, found, strict=True):
                 folder, _, name = change.path.rpartition("/")
                 writing.stage(Step(change, self._folder(folder, writing), name, status))
+            for change in changes:  # staging took its time, and others may have written meanwhile
+                if change.expect is not None or self.kind(change.path) == "file":
+                    self._check(change)
             writing.swap()
         except OSError as error:
             raise ToolError(f"nothing was changed: {error.strerror}{writing.undo()}") from error

@@ -34,7 +34,7 @@ RANKS = (
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),
-    ("snapshot", "state", "restore", "journal", "instructions"),
+    ("snapshot", "large", "state", "restore", "keeping", "lock", "journal", "instructions"),
     ("client", "tools", "verify"),
     ("agent",),
     ("commands",),

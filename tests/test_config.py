@@ -55,6 +55,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "known_failures": ("yes", True),
     "flaky_runs": ("3", 3),
     "from_report": ("a.json\nb.xml", ("a.json", "b.xml")),
+    "allow_merge": ("on", True),
     "json_schema": ('{"type": "object"}', '{"type": "object"}'),
     "agents_md": ("off", False),
     "append_system_prompt": ("Be kind.", "Be kind."),

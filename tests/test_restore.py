@@ -205,6 +205,36 @@ def test_trees_alone_keep_the_bits_of_what_is_there(root: Path, tmp_path: Path) 
     assert look(root) == before
 
 
+def make_large(path: Path, byte: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(byte)
+        file.truncate(40 * 1024 * 1024)
+
+
+@pytest.mark.slow
+def test_a_large_file_comes_back_unless_it_was_written_over_in_place(root: Path, tmp_path: Path) -> None:
+    snapshot = Snapshot(root, tmp_path / "session")
+    (root / "data").mkdir()
+    for name in ("data/gone", "replaced", "same", "data/over"):
+        make_large(root / name, b"1")
+    before, start = look(root), take(snapshot)
+    (root / "data" / "gone").unlink()
+    (root / "replaced").unlink()
+    make_large(root / "replaced", b"2")
+    make_large(root / "data/new", b"3")
+    after, end = look(root), take(snapshot)
+    assert restore(snapshot, root, end, start) == []
+    assert look(root) == before
+    assert restore(snapshot, root, take(snapshot), end) == []
+    assert look(root) == after
+    with (root / "same").open("r+b") as file:
+        file.write(b"over")
+    problems = restore(snapshot, root, take(snapshot), start)
+    assert problems in ([], ["same was too large to be kept whole, and stays as it is"])
+    expected = before if not problems else {**before, "same": look(root)["same"]}
+    assert look(root) == expected
+
+
 NAMES = st.sampled_from(
     ["a.txt", "dir", "dir/b.txt", "dir/deep", "dir/deep/c.txt", "win.crlf", "new", "new/x", "link"]
 )

@@ -427,3 +427,26 @@ def test_more_directories_than_descriptors_are_refused(workspace: Workspace, roo
     with pytest.raises(ToolError, match="more than 200 directories"):
         workspace.apply([Change(f"d{number}/x", b"") for number in range(300)])
     assert tree(root) == before
+
+
+@pytest.mark.slow
+def test_a_file_that_is_saved_while_changes_are_staged_is_not_overwritten(tmp_path: Path) -> None:
+    """The user's editor saves as soon as the first temporary file is there."""
+    import threading
+
+    (tmp_path / "a.txt").write_text("old\n")
+    large = b"x" * (8 * 1024 * 1024)
+
+    def save() -> None:
+        while not list(tmp_path.glob(".glm-agent-*")):
+            pass
+        (tmp_path / "a.txt").write_text("the user's\n")
+
+    user = threading.Thread(target=save)
+    user.start()
+    staged = [Change("a.txt", b"ours\n", expect=b"old\n"), *(Change(f"{n}.bin", large) for n in range(4))]
+    with pytest.raises(ToolError, match=r"a\.txt changed on disk since it was read; read it again"):
+        Workspace(tmp_path).apply(staged)
+    user.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "the user's\n"

@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 from .. import config, outcome, policy
 from ..errors import AgentError, Cancelled, RepositoryError, ToolError, UsageError
 from ..git import find_root
+from ..lock import hold
 from ..outcome import Outcome
 from ..paths import shown
 from ..render import discard, expendable, writer
@@ -60,7 +61,9 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     patch, _ = decode(_read(asked.source))
     folder = config.working_folder(asked.cd)
     # what the user asks for may change whatever the user may, but never what is git's own
-    workspace = Workspace(find_root(folder) or folder, Secrets(("*",)), forbidden=lambda path: None)
+    root = find_root(folder) or folder
+    workspace = Workspace(root, Secrets(("*",)), forbidden=lambda path: None)
+    lock = None if asked.check else hold(root, config.state_home())
     try:
         prepared = prepare(workspace, patch, asked.reverse)
         steps = prepared.steps()
@@ -69,6 +72,9 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
         workspace.apply(steps)
     except ToolError as error:
         raise _refusal(error) from error
+    finally:
+        if lock:
+            lock.release()
     with signals.deferred():  # what was done is said
         notes = (syntax.check(*text) for text in prepared.texts())
         later = _run_later(prepared.details())

@@ -21,6 +21,7 @@ from ..render.sanitize import clean
 from ..settings import Settings
 from ..types import Event, Finished, Started
 from . import artefacts
+from .notes import Notes, can_ask
 from .signals import TIME_IS_UP, Signals
 from .tally import Tally
 
@@ -44,6 +45,7 @@ class Stage:
         self.tally = Tally()
         self.budget = Budget(self.tally.ledger, self.tally.started)
         self.signals = Signals()
+        self.notes = Notes()
         self.cancel = threading.Event()  # set when whatever runs must end
         self.redact = Redactor(_keys(settings.environment))
         self.views = _views(settings, self.redact)
@@ -112,7 +114,15 @@ class Stage:
     def _begin(self) -> None:
         """The files that the run will write do not show what an earlier one wrote."""
         self._has_begun = True
+        if can_ask():
+            self.signals.offer = lambda: self.notes.ask(self._pause)
         artefacts.empty(self.settings)
+
+    def _pause(self) -> None:
+        """The terminal is somebody else's until the next event."""
+        for view in self.views:
+            with suppress(OSError):
+                view.close()
 
     def _refuse(self) -> None:
         """A command that made no sense leaves all files alone; any other is a run that wrote nothing."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 
-from .. import repository, verify
+from .. import config, repository, verify
 from ..errors import AuthError, UsageError
+from ..keeping import Keeper
+from ..lock import Lock, hold
 from ..snapshot import Snapshot
 from ..types import Event, Notice
 from ..verify import Unmet
@@ -36,7 +38,8 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
             _end_unasked(stage, reports.nothing(stage))
             return
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
-    repository.require_repository(stage.top)
+    repository.require_repository(stage.top, allow_merge=settings.allow_merge)
+    lock, unlocked = _only_writer(stage)
     confinement = choose(stage, "fix")
     checks, notices = evidence.choose(stage, confinement)
     if not given.text.strip() and not checks.checks:
@@ -48,10 +51,18 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
             raise
         _end_unasked(stage, evidence.nothing_to_do(stage.tally.before))
         return
+    lock.name(session.folder.name)
     yield session.started
-    yield from map(Notice, (*session.notices, *notices, *judgement.warnings(stage)))
+    yield from map(Notice, (*session.notices, *notices, *unlocked, *judgement.warnings(stage)))
     stage.tally.may_be_unchanged = settings.allow_empty
     yield from _Fix(stage, session, checks).events(given.text)
+
+
+def _only_writer(stage: Stage) -> tuple[Lock, list[str]]:
+    """The lock on the work tree, until the run ends, and a notice if there is none to be had."""
+    lock = hold(stage.top, None if stage.settings.ephemeral else config.state_home())
+    stage.closers.append(lock.release)
+    return lock, [lock.problem] if lock.problem else []
 
 
 def _end_unasked(stage: Stage, answer: str) -> None:
@@ -68,13 +79,16 @@ class _Fix:
         self._checks = checks
         self._reminders = 0
         snapshot = Snapshot(stage.top, session.folder)
-        self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get)
+        keeper = Keeper(snapshot, session.folder)
+        self._tracking = Tracking(snapshot, keeper, session.workspace, session.agent.tools.get)
         stage.first.append(self._tracking)
-        stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
+        # before any file that the user asked for is written
+        stage.endings[:0] = [self._collect, self._tracking.settle]
 
     def events(self, task_text: str) -> Generator[Event]:
         if self._checks.checks:
             self._tracking.watch()
+            self._tracking.keep()
         baseline = yield from self._checks.run("before")
         for check in baseline:
             verify.require_runnable(check)

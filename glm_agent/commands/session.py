@@ -70,7 +70,7 @@ def open_session(
     client = open_client(stage, kit, dialect._replace(end=end), transport, built.forget)
     if answer and command == "ask":  # which may then answer from what it was told alone
         client.without_tools = _in_json(stage, answer.schema, _facts(stage.top, git), told)
-    agent = _agent(stage, kit, client)
+    agent = _agent(stage, [stage.notes.pass_on(tool) for tool in kit], client)
     started = _started(stage, command, dialect, transport.host, agent)
     started.session_id, started.git, started.stdin = folder.name, git, task.stdin
     started.sandbox = confinement.record()
@@ -85,6 +85,8 @@ def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, 
     if answer:
         answer.withdraw()
     yield from session.agent.run(session.history, prompt)
+    while stage.tally.is_done and (note := stage.notes.take()):  # nothing was called that could pass it on
+        yield from session.agent.run(session.history, note)
     while answer and stage.tally.is_done and (again := answer.demand(stage.tally.answer)) is not None:
         yield from session.agent.run(session.history, again)
     return stage.tally.is_done

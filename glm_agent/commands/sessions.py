@@ -8,7 +8,10 @@ from .. import config, journal
 from ..journal import Session
 from ..render.sanitize import clean
 from ..types import Assistant, Json, Message, ToolResult, User
+from . import undo
 from .plain import as_json, print_text, table
+
+_MOST_LINES = 5  # of what undo would do
 
 
 def list_all(as_data: bool) -> int:
@@ -45,9 +48,29 @@ def _summary(session: Session) -> Json:
 def _show(folder: Path, as_data: bool) -> str:
     session = journal.load(folder)
     if as_data:
-        return as_json({**_summary(session), "started": session.started, "result": session.result})
+        known = {"started": session.started, "result": session.result, "undo": undo.preview(folder)}
+        return as_json({**_summary(session), **known})
     heading = [clean(f"{name}: {value}") for name, value in _summary(session).items() if name != "task"]
-    return "\n".join([*heading, "", *(_shown(message) for message in session.messages)]) + "\n"
+    return (
+        "\n".join(
+            [
+                *heading,
+                clean(f"undo: {_undo(folder)}"),
+                "",
+                *(_shown(message) for message in session.messages),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _undo(folder: Path) -> str:
+    found = undo.preview(folder)
+    if found is None:
+        return "nothing to put back"
+    some = undo.lines(found["changes"], would=True)
+    more = [f"and {len(some) - _MOST_LINES} more"] if len(some) > _MOST_LINES else []
+    return "; ".join([*some[:_MOST_LINES], *more, *filter(None, [found["problem"]])]) or "done already"
 
 
 def _shown(message: Message) -> str:

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -22,9 +22,14 @@ _FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """While installed, a signal raises Cancelled; inside `deferred` it waits, so that no line is torn."""
+    """While installed, a signal raises Cancelled; inside `deferred` it waits, so that no line is torn.
+
+    `offer`, if it is there, is asked at the first Ctrl-C whether to go on; one more while it asks is a no.
+    """
 
     def __init__(self) -> None:
+        self.offer: Callable[[], bool] | None = None
+        self._asking = False
         self._deferred = False
         self._pending: int | None = None
         self._came: list[float] = []  # when each signal from outside came
@@ -66,7 +71,7 @@ class Signals:
         if signum == TIME_IS_UP:
             if self._ending or self._pending is not None:
                 return
-        elif self._hurries():
+        elif self._hurries() and not self._asking:
             with suppress(OSError):  # of a process that ends meanwhile
                 process.kill_all()
             if len(self._came) > 2 or self._came[-1] - self._came[0] > _PATIENCE:
@@ -82,5 +87,18 @@ class Signals:
         return len(self._came) > 1
 
     def _raise(self, signum: int) -> None:
+        if signum == signal.SIGINT and self.offer and not self._asking and self._goes_on(self.offer):
+            return
         self._ending = True
         raise Cancelled(signum)
+
+    def _goes_on(self, offer: Callable[[], bool]) -> bool:
+        self._asking = True
+        try:
+            goes_on = offer()
+        finally:
+            self._asking = False
+            self._came = [time.monotonic()]
+        if goes_on:
+            self._came, self._pending = [], None
+        return goes_on

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
-from .. import patching
+from .. import patching, state
 from ..errors import ToolError
+from ..keeping import Keeper
 from ..restore import restore
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
@@ -22,8 +24,15 @@ class Tracking:
     checks that follow the work, and `disown` before more work.
     """
 
-    def __init__(self, snapshot: Snapshot, workspace: Workspace, tool: Callable[[str], Tool | None]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        keeper: Keeper,
+        workspace: Workspace,
+        tool: Callable[[str], Tool | None],
+    ) -> None:
         self._snapshot = snapshot
+        self._keeper = keeper
         self._workspace = workspace
         self._tool = tool
         self._start: str | None = None  # tree
@@ -39,17 +48,29 @@ class Tracking:
         match event:
             case ToolStarted(call):
                 found = self._writes[call.id] = list(self._paths(call))
-                if self._start:
-                    self._start = self._snapshot.complete(self._start, found)
-            case Said(ToolResult(call_id=call_id, ok=True)):
-                self._touched.update(self._writes.get(call_id, ()))
+                if self._start and (whole := self._snapshot.complete(self._start, found)) != self._start:
+                    self._start = whole
+                    self._keeper.include(found)
+                if found or call.name == "bash":
+                    self._keeper.started(found, is_command=call.name == "bash")
+            case Said(ToolResult(call_id=call_id, ok=ok)) if call_id in self._writes:
+                found = self._writes[call_id] if ok else []
+                self._touched.update(found)
+                self._keeper.ended(found)
             case Verified() if self._known is not None:
                 self._created |= self._snapshot.untracked() - self._known
             case _:
                 pass
 
+    def keep(self) -> None:
+        """What there is now is what an undo brings back."""
+        if self._keeper.record is None:
+            self._keeper.begin(self._snapshot.take())
+
     def begin(self) -> Iterator[Notice]:
         self._start = self._taken()
+        if self._keeper.record is None:
+            self._keeper.begin(self._start)
         return self._problems()
 
     def resume(self) -> None:
@@ -88,25 +109,32 @@ class Tracking:
         """Some of the files that the checks created; what git ignores is not among them."""
         return sorted(self._created)[:_MOST_CREATED]
 
-    def put_back(self) -> list[str]:
-        """The files that the work changed are as they were at its start; what is not quite, in words.
-
-        Raises RepositoryError, with all as it is, where that cannot be done.
-        """
-        if self._start is None or self._end is None:
-            return []
-        changed = self._snapshot.changes(self._start, self._end)
-        paths = {row[name] for row in changed for name in ("path", "from") if name in row}
-        now = self._snapshot.take({*self._touched, *paths})
-        problems = restore(self._snapshot, self._snapshot.root, now, self._start, only=paths)
-        self._end = self._start
-        return problems
-
     def _taken(self) -> str:
         tree = self._snapshot.take(self._touched)
         if self._known is not None:
             self.watch()
         return tree
+
+    def settle(self) -> None:
+        """The session writes no more: what there is now is what it left."""
+        if self._start is not None:
+            self._keeper.end(self._snapshot.take(self._touched), self._touched)
+
+    def put_back(self) -> list[str]:
+        """The tree as it was before the work, with what the user's checks wrote; what could not be put back.
+
+        Raises RepositoryError, with nothing put back, where a file has been changed meanwhile.
+        """
+        record = self._keeper.record
+        if record is None or self._start is None or self._end is None:
+            return []
+        changed = {os.fsdecode(path) for path, _ in self._snapshot.differences(self._start, self._end)}
+        files = self._snapshot.carry(record.start.files, record.start.tree, self._start)
+        now = state.take(self._snapshot, self._snapshot.take(self._touched))
+        wanted = record.start._replace(files=files)
+        problems = restore(self._snapshot, self._snapshot.root, now, wanted, changed)
+        self._end = self._start
+        return problems
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""

@@ -11,7 +11,7 @@ from ..errors import ToolError
 from ..sandbox import Runner
 from ..types import Arguments, Tool, ToolOutput
 from ..workspace import Workspace
-from . import repeats
+from . import moves, repeats
 from .seen import Seen
 from .spill import Spill
 
@@ -58,6 +58,8 @@ def build(
         seen.forget()
         memory.forget()
 
+    head = moves.Head(workspace.root)
+    found = [moves.watch(tool, head) for tool in found]
     masked = [_masked(tool, workspace.secrets.mask) for tool in found]
     return Kit(repeats.guard(masked, memory), forget)
 

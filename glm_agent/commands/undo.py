@@ -1,0 +1,304 @@
+"""`undo`: the work tree as it was before a session; a session of its own, which can be undone as well."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import __version__, config, journal, keeping, outcome, repository, restore, state
+from ..errors import AgentError, Cancelled, RepositoryError, UsageError
+from ..git import find_root
+from ..keeping import Keeper, Record
+from ..lock import hold
+from ..outcome import Outcome
+from ..paths import shown
+from ..redact import Redactor
+from ..render import discard, expendable, writer
+from ..render.sanitize import clean
+from ..restore import Step, named
+from ..snapshot import Snapshot
+from ..state import Entry, State
+from ..types import Finished, Json, Result, Said, Started, User
+from .plain import as_json
+from .signals import Signals
+
+_SECOND = len("20250102-030405")  # of a session's name: when it began
+
+
+class Asked(NamedTuple):
+    """The command line; `session` None is the last one that changed anything here."""
+
+    session: str | None
+    cd: str | None = None
+    force: bool = False
+    check: bool = False
+    as_data: bool = False
+
+
+class Prepared(NamedTuple):
+    """What undoing a session takes: `steps` from `now`; `changed` are the paths that others changed since."""
+
+    folder: Path
+    record: Record
+    snapshot: Snapshot
+    now: State
+    steps: list[Step]
+    changed: list[str]
+
+    def rows(self) -> list[Json]:
+        found = {step.path for step in self.steps}
+        outer = {folder for path in found for folder in state.above(path)}
+        return [row for step in self.steps if (row := _row(step, step.path in outer))]
+
+
+class _Done(NamedTuple):
+    undone: str
+    rows: list[Json]
+    session: str | None = None  # the record of the undo itself
+    notes: tuple[str, ...] = ()
+
+
+def run(asked: Asked) -> int:
+    """The exit code; what was put back is told on stdout, why not on stderr."""
+    signals = Signals()
+    done = _Done("", [])
+    problem, signum = None, None
+    with signals.installed(None):
+        try:
+            done = _undo(asked, signals)
+        except Cancelled as stop:
+            problem, signum = AgentError("cancelled; nothing was changed"), stop.signum
+        except AgentError as error:
+            problem = error
+        subtypes = [] if problem is None else [problem.subtype if signum is None else "error_cancelled"]
+        return _tell(asked, outcome.decide(subtypes, signum), done, problem)
+
+
+def prepare(folder: Path, record: Record, root: Path) -> Prepared:
+    """What it takes to undo that session in the work tree at `root`. Raises RepositoryError."""
+    snapshot = Snapshot(root, folder)
+    start, end = record.start, record.end
+    if end is None:
+        return _prepare_killed(folder, record, snapshot)
+    ours = {step.path for step in restore.plan(snapshot, start, end)}
+    now = _take(snapshot, {*record.named, *ours})
+    steps = restore.plan(snapshot, now, start, ours)
+    left = _look(snapshot, end)
+    changed = [step.path for step in steps if _seen(step.now, step.old_bits) != left(step.path)]
+    changed = [path for path in changed if not _is_folder(path, steps)]
+    return Prepared(folder, record, snapshot, now, steps, changed)
+
+
+def _prepare_killed(folder: Path, record: Record, snapshot: Snapshot) -> Prepared:
+    """What a session's tools had written by the time it was killed is known; what commands wrote is not."""
+    start, known = record.start, {*record.wrote, *record.pending}
+    now = _take(snapshot, {*record.named, *known})
+    steps = restore.plan(snapshot, now, start)
+    if not record.commands:
+        inside = known | {outer for path in known for outer in state.above(path)}
+        steps = [step for step in steps if step.path in inside]
+    changed = [
+        step.path
+        for step in steps
+        if not _is_folder(step.path, steps)
+        and step.path not in record.pending
+        and not (step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob))
+    ]
+    return Prepared(folder, record, snapshot, now, steps, changed)
+
+
+def preview(folder: Path) -> Json | None:
+    """What undoing that session would do now: `changes`, and the `problem` if it would not; None: nothing."""
+    record = keeping.load(folder)
+    if record is None or not record.is_of_account:
+        return None
+    root = Path(record.root)
+    try:
+        if not root.is_dir() or keeping.place(root) != record.place:
+            raise RepositoryError(f"{root} is there no longer")
+        lock = hold(root)  # what is kept of a session that runs is left to that
+        try:
+            prepared = prepare(folder, record, root)
+        finally:
+            lock.release()
+    except AgentError as error:
+        return {"changes": [], "problem": str(error)}
+    changed = f"changed since: {named(prepared.changed)}; --force" if prepared.changed else None
+    return {"changes": prepared.rows(), "problem": changed}
+
+
+def _undo(asked: Asked, signals: Signals) -> _Done:
+    folder = config.working_folder(asked.cd)
+    root = find_root(folder)
+    if root is None:
+        raise RepositoryError(f"{folder} is not in a git repository; run where the session ran")
+    repository.places(root)
+    found, record = _choose(root, asked.session)
+    lock = hold(root, None if asked.check else config.state_home())
+    try:
+        restore.tidy(root)
+        prepared = prepare(found, record, root)
+        if prepared.changed and not asked.force:
+            raise RepositoryError(
+                f"changed since session {found.name}, so nothing was undone: {named(prepared.changed)}; "
+                "--force puts them back all the same, and `glm-agent undo` takes that back"
+            )
+        if asked.check or not prepared.steps:
+            return _Done(found.name, prepared.rows())
+        with signals.deferred():  # it is short, and what was done is said
+            return _carry_out(prepared, root, lock.name)
+    finally:
+        lock.release()
+
+
+def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
+    """The session to undo: the one that is named, or the last one that changed anything in this tree."""
+    home, here = config.state_home(), keeping.place(root)
+    if name is None:
+        for _, folders in groupby(journal.sessions(home), lambda folder: folder.name[:_SECOND]):
+            known = [(folder, record) for folder in folders if (record := keeping.load(folder))]
+            found = [(it, record) for it, record in known if record.is_of_account and record.place == here]
+            if found:
+                return max(found, key=lambda pair: pair[1].at)
+        raise UsageError(f"no session has changed anything in {root}; `glm-agent sessions list` shows all")
+    folder = journal.find(home, name)
+    record = keeping.load(folder)
+    if record is None or not record.is_of_account:
+        raise UsageError(f"session {folder.name} changed nothing: there is nothing to undo")
+    if record.place != here:
+        raise UsageError(f"session {folder.name} ran in {record.root}, not in {root}; run undo there (-C)")
+    return folder, record
+
+
+def _carry_out(prepared: Prepared, root: Path, tell_name: Callable[[str], None]) -> _Done:
+    session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+    folder = config.state_home() / "sessions" / session
+    book = journal.Journal(folder, Redactor([]))
+    tell_name(session)
+    undone = prepared.folder.name
+    try:
+        book(_started(session, root))
+        book(Said(User(f"undo {undone}")))
+        notes = _restore(prepared, root, folder)
+        rows = prepared.rows()
+        book(
+            Finished(
+                Result("success", is_error=False, exit_code=0, result="", session_id=session, changes=rows)
+            )
+        )
+    finally:
+        book.close()
+    return _Done(undone, rows, session, tuple(notes))
+
+
+def _restore(prepared: Prepared, root: Path, folder: Path) -> list[str]:
+    """Puts the tree back, with a record of its own in `folder`."""
+    paths = {step.path for step in prepared.steps}
+    also = {*prepared.record.named, *paths}
+    snapshot = Snapshot(root, folder)
+    keeper = Keeper(snapshot, folder, prepared.folder.name)
+    keeper.begin(snapshot.take(also))
+    keeper.started(sorted(paths))
+    notes = restore.restore(prepared.snapshot, root, prepared.now, prepared.record.start, paths)
+    keeper.end(snapshot.take(also), also)
+    return notes
+
+
+def _take(snapshot: Snapshot, also: set[str]) -> State:
+    return state.take(snapshot, snapshot.take(also))
+
+
+def _look(snapshot: Snapshot, at: State) -> Callable[[str], object]:
+    """What a state has at a path, bits and all."""
+    found = state.everything(snapshot, at)
+
+    def look(path: str) -> object:
+        entry = found.get(path)
+        return _seen(entry, at.permissions(path, entry.mode) if entry else None)
+
+    return look
+
+
+def _seen(entry: Entry | None, bits: int | None) -> object:
+    return entry and (entry.mode, entry.blob, bits)
+
+
+def _is_folder(path: str, steps: list[Step]) -> bool:
+    """Directories go with what is in them; the ones that hold other things stay."""
+    step = next(step for step in steps if step.path == path)
+    return all(entry is None or entry.is_folder for entry in (step.now, step.wanted))
+
+
+def _row(step: Step, inside: bool) -> Json | None:
+    is_folder = (step.wanted or step.now or Entry(0, "")).is_folder
+    if is_folder and inside:
+        return None
+    kind = "mode" if not step.is_content else "update" if step.now and step.wanted else None
+    kind = kind or ("create" if step.wanted else "delete")
+    return {"path": f"{step.path}/" if is_folder else step.path, "kind": kind}
+
+
+def _started(session: str, root: Path) -> Started:
+    return Started(
+        session_id=session,
+        cwd=str(root),
+        command="undo",
+        model="",
+        provider="",
+        base_url_host="",
+        tools=[],
+        sandbox={},
+        git=None,
+        caps={},
+        stdin="none",
+        instructions=[],
+        version=__version__,
+    )
+
+
+_WORDS = {"create": "put back", "update": "restored", "delete": "removed", "mode": "restored the mode of"}
+_WOULD = {"create": "would put back", "update": "would restore", "delete": "would remove"}
+
+
+def lines(rows: list[Json], *, would: bool) -> list[str]:
+    """What is said of each file."""
+    words = {**_WORDS, "mode": "would restore the mode of", **_WOULD} if would else _WORDS
+    return [f"{words[row['kind']]} {shown(row['path'])}" for row in rows]
+
+
+def _tell(asked: Asked, end: Outcome, done: _Done, problem: AgentError | None) -> int:
+    err = writer(expendable(sys.stderr))
+    for line in (*done.notes, *([str(problem)] if problem else [])):
+        err(clean(f"glm-agent: {line}") + "\n")
+    said = lines(done.rows, would=asked.check) or [
+        "nothing to undo: the tree is as it was before the session"
+    ]
+    if done.session:
+        err(f"session {done.undone} is undone; `glm-agent undo` takes that back\n")
+    text = "".join(f"{clean(line)}\n" for line in said) if problem is None else ""
+    if asked.as_data:
+        record: Json = {"subtype": end.subtype, "is_error": end.is_error, "exit_code": end.exit_code}
+        record |= {
+            "undone": done.undone or None,
+            "session_id": done.session,
+            "written": done.session is not None,
+        }
+        text = as_json(
+            {
+                **record,
+                "changes": done.rows,
+                "notes": list(done.notes),
+                "errors": [str(problem)] if problem else [],
+            }
+        )
+    try:
+        writer(sys.stdout)(text)
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return outcome.STDOUT_CLOSED
+    return end.exit_code

@@ -1,0 +1,187 @@
+"""What a session keeps so that it can be undone: the state at its start and its end, and what tools wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import gitdir, state
+from .errors import RepositoryError
+from .shape import mapping, sequence, string
+from .snapshot import Snapshot
+from .state import State
+from .types import Json
+
+_STATE, _WRITTEN = "state.json", "written.json"
+_VERSION = 1
+
+
+@dataclass(slots=True)
+class Record:
+    """`end` is None if the session was killed; then `wrote` says by blob, or None for a deletion, what its
+    tools had written by then, `pending` what they were about to write, `commands` whether any ran.
+
+    `root` is the work tree by path, `place` by device and inode; `at` is when it began, in seconds since the
+    epoch; `named` are ignored files that count.
+    """
+
+    root: str
+    place: str
+    at: float
+    start: State
+    end: State | None = None
+    named: list[str] = field(default_factory=list[str])
+    undoes: str | None = None
+    wrote: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+    pending: list[str] = field(default_factory=list[str])
+    commands: bool = False
+
+    @property
+    def is_of_account(self) -> bool:
+        """Whether there may be anything to undo."""
+        if self.end is None:
+            return bool(self.wrote or self.pending or self.commands)
+        return self.start[1:] != self.end[1:]
+
+
+class Keeper:
+    """Keeps the record of the session in `folder` up to date: before a tool acts, and after it has."""
+
+    def __init__(self, snapshot: Snapshot, folder: Path, undoes: str | None = None) -> None:
+        self._snapshot = snapshot
+        self._folder = folder
+        self._undoes = undoes
+        self.record: Record | None = None
+
+    def begin(self, tree: str) -> None:
+        """`tree` has just been taken, and nothing has been changed yet."""
+        root = self._snapshot.root
+        index = gitdir.locate(root).folder / "index"
+        if index.is_file():  # never put back, for it is the user's; but kept for who needs it
+            shutil.copyfile(index, self._folder / "index")
+        self.record = Record(
+            str(root), place(root), time.time(), state.take(self._snapshot, tree), undoes=self._undoes
+        )
+        self._save()
+
+    def include(self, paths: Iterable[str]) -> None:
+        """What git ignored at the start, and is still as it was then, is part of it too."""
+        if not (record := self.record):
+            return
+        there = [path for path in paths if path not in record.named and _is_file(self._snapshot, path)]
+        files = state.include(self._snapshot, record.start.files, there)
+        bits = {path: stat.S_IMODE((self._snapshot.root / path).lstat().st_mode) for path in there}
+        record.start = record.start._replace(files=files, bits={**record.start.bits, **bits})
+        record.named += there
+        self._save()
+
+    def started(self, paths: Collection[str], *, is_command: bool = False) -> None:
+        """A tool is about to write `paths`, or a command is about to do as it likes."""
+        if record := self.record:
+            record.pending += paths
+            record.commands |= is_command
+            self._note(record)
+
+    def ended(self, paths: Iterable[str]) -> None:
+        """A tool has written `paths`, or left them as they were."""
+        if not (record := self.record):
+            return
+        for path in paths:
+            record.wrote[path] = state.blob_of(str(self._snapshot.root / path), None, record.start.files)
+        record.pending = []
+        self._note(record)
+
+    def end(self, tree: str, named: Iterable[str] = ()) -> None:
+        """`tree` has just been taken, and the session writes no more."""
+        if record := self.record:
+            record.end = state.take(self._snapshot, tree)
+            record.named = sorted({*record.named, *named})
+            self._save()
+
+    def _save(self) -> None:
+        if record := self.record:
+            start, end = record.start.record(), record.end and record.end.record()
+            known = {"root": record.root, "place": record.place, "at": record.at, "undoes": record.undoes}
+            _write(
+                self._folder / _STATE,
+                {"version": _VERSION, **known, "named": record.named, "start": start, "end": end},
+            )
+
+    def _note(self, record: Record) -> None:
+        known = {"wrote": record.wrote, "pending": record.pending, "commands": record.commands}
+        _write(self._folder / _WRITTEN, known)
+
+
+def load(folder: Path) -> Record | None:
+    """The record of the session in `folder`; None if it changed no work tree, or what it kept is damaged."""
+    found, written = _read(folder / _STATE), _read(folder / _WRITTEN)
+    if found.get("version") != _VERSION or not mapping(found.get("start")):
+        return None
+    end, at = mapping(found.get("end")), found.get("at")
+    wrote = mapping(written.get("wrote"))
+    return Record(
+        string(found.get("root")),
+        string(found.get("place")),
+        at if isinstance(at, float) else 0.0,
+        _state(mapping(found.get("start"))),
+        _state(end) if end else None,
+        _texts(found.get("named")),
+        string(found.get("undoes")) or None,
+        {path: string(blob) or None for path, blob in wrote.items()},
+        _texts(written.get("pending")),
+        written.get("commands") is True,
+    )
+
+
+def place(root: Path) -> str:
+    """What names a work tree wherever it is moved to on its file system."""
+    status = root.stat()
+    return f"{status.st_dev:x}-{status.st_ino:x}"
+
+
+def _is_file(snapshot: Snapshot, path: str) -> bool:
+    found = snapshot.root / path
+    return found.is_file() and not found.is_symlink()
+
+
+def _state(record: Json) -> State:
+    return State(
+        string(record.get("tree")),
+        string(record.get("files")),
+        {kind: bits for kind, bits in mapping(record.get("usual")).items() if isinstance(bits, int)},
+        {path: bits for path, bits in mapping(record.get("bits")).items() if isinstance(bits, int)},
+        tuple(_texts(record.get("folders"))),
+        {path: string(blob) for path, blob in mapping(record.get("large")).items()},
+    )
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in sequence(value) if isinstance(text, str)]
+
+
+def _read(file: Path) -> Json:
+    with suppress(OSError, ValueError, RecursionError):
+        return mapping(json.loads(file.read_bytes()))
+    return {}
+
+
+def _write(file: Path, value: Json) -> None:
+    """All or nothing, for its owner alone. Raises RepositoryError."""
+    fresh = file.with_suffix(".new")
+    try:
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(json.dumps(value).encode())
+            stream.flush()
+            os.fdatasync(stream.fileno()) if hasattr(os, "fdatasync") else os.fsync(stream.fileno())
+        fresh.rename(file)
+    except OSError as error:
+        raise RepositoryError(f"cannot write the session to {file.parent}: {error.strerror}") from error

@@ -1,0 +1,322 @@
+"""`undo` as a user runs it: after runs that change all there is to change, and after some were killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from running import DONE, FIX, RIGHT, STALL, WRONG, Run, call, finish, git, start, to, wait_for
+
+from glm_agent.replay import Server
+from glm_agent.types import Json
+
+Look = dict[str, tuple[int, bytes]]
+FREE = ("--sandbox", "danger-full-access")
+
+
+def look(root: Path) -> tuple[Look, str, bytes, str]:
+    """All there is: files with their modes, git's view of them, its index byte for byte, and its refs."""
+    found: Look = {}
+    for here, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name != ".git"]
+        for name in (*folders, *names):
+            path = Path(here) / name
+            mode = path.lstat().st_mode
+            content = b""
+            if stat.S_ISLNK(mode):
+                content = os.fsencode(path.readlink())
+            elif stat.S_ISREG(mode):
+                content = path.read_bytes()
+            found[str(path.relative_to(root))] = (mode, content)
+    status = git(
+        root, "--no-optional-locks", "status", "--porcelain=v2", "--untracked-files=all", "--ignored"
+    )
+    folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())
+    return found, status, (folder / "index").read_bytes(), git(root, "for-each-ref")
+
+
+def calls(name: str, **arguments: object) -> Json:
+    return {"tool_calls": [{"name": name, "arguments": arguments}]}
+
+
+def undo(glm: Run, *words: str) -> Json:
+    return json.loads(glm("undo", *words, "--json").out)
+
+
+def fix(glm: Run, *turns: Json, code: int = 0) -> str:
+    """The id of the session that these turns make."""
+    with Server([*turns, DONE]) as server:
+        ran = glm("fix", "Do it.", *FREE, *to(server.url), "--json")
+    assert ran.code == code, ran.err
+    return str(ran.result["session_id"])
+
+
+def test_the_last_run_is_undone_and_that_is_undone_too(
+    glm: Run, repo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    before = look(repo)
+    session = fix(glm, FIX)
+    after = look(repo)
+    assert "undo: would restore calc.py\n" in call(["sessions", "show", session], capfdbinary).out
+    checked = glm("undo", "--check")
+    assert (checked.code, checked.out) == (0, "would restore calc.py\n")
+    assert look(repo) == after
+    undone = glm("undo")
+    assert (undone.code, undone.out) == (0, "restored calc.py\n")
+    assert undone.err == f"session {session} is undone; `glm-agent undo` takes that back\n"
+    assert look(repo) == before
+    again = undo(glm)
+    assert again["changes"] == [{"path": "calc.py", "kind": "update"}]
+    assert look(repo) == after
+
+
+@pytest.mark.slow
+def test_what_the_run_did_not_touch_may_have_changed_since(glm: Run, repo: Path) -> None:
+    fix(glm, FIX)
+    (repo / "check.py").write_text("mine now\n")
+    (repo / "notes.txt").write_text("mine\n")
+    assert glm("undo").code == 0
+    assert (repo / "calc.py").read_text().endswith(WRONG)
+    assert ((repo / "check.py").read_text(), (repo / "notes.txt").read_text()) == ("mine now\n", "mine\n")
+
+
+@pytest.mark.slow
+def test_a_file_that_has_changed_since_is_named_and_put_back_only_by_force(
+    glm: Run, repo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    session = fix(glm, FIX)
+    (repo / "calc.py").write_text("mine\n")
+    before = look(repo)
+    refused = glm("undo")
+    assert (refused.code, refused.out) == (45, "")
+    assert "so nothing was undone: calc.py; --force" in refused.err
+    assert look(repo) == before
+    shown = call(["sessions", "show", session], capfdbinary).out
+    assert "undo: would restore calc.py; changed since: calc.py; --force\n" in shown
+    assert glm("undo", "--force").code == 0
+    assert "undo: done already\n" in call(["sessions", "show", session], capfdbinary).out
+    assert (repo / "calc.py").read_text().endswith(WRONG)
+    assert glm("undo").code == 0
+    assert look(repo) == before
+
+
+@pytest.mark.slow
+def test_a_session_is_undone_by_its_name_and_only_where_it_ran(glm: Run, repo: Path, tmp_path: Path) -> None:
+    first = fix(glm, FIX)
+    fix(glm, calls("write", path="new.txt", content="n\n"))
+    assert undo(glm, first)["undone"] == first
+    assert (repo / "new.txt").exists()
+    assert glm("undo", first).out == "nothing to undo: the tree is as it was before the session\n"
+    (other := tmp_path / "other").mkdir()
+    git(other, "init", "--quiet")
+    assert glm("undo", at=other).code == 2
+    elsewhere = glm("undo", first, at=other)
+    assert (elsewhere.code, "run undo there (-C)" in elsewhere.err) == (2, True)
+    assert glm("undo", "nope").code == 2
+    assert glm("undo", at=tmp_path).code == 45
+
+
+@pytest.mark.slow
+def test_an_ignored_file_that_a_tool_wrote_comes_back(glm: Run, repo: Path) -> None:
+    (repo / ".gitignore").write_text("*.log\n")
+    (repo / "old.log").write_bytes(b"old\r\n")
+    (repo / "old.log").chmod(0o600)
+    before = look(repo)
+    fix(
+        glm,
+        calls("read", path="old.log"),
+        calls("write", path="old.log", content="new\n"),
+        calls("write", path="more.log", content="m\n"),
+    )
+    assert (repo / "more.log").exists()
+    assert glm("undo").code == 0
+    assert look(repo) == before
+    assert glm("undo").code == 0
+    assert (repo / "more.log").read_text() == "m\n"
+
+
+def killed(repo: Path, *turns: Json) -> None:
+    """A run that is killed once its turns are done."""
+    with Server([*turns, STALL]) as server:
+        process = start(repo, "fix", "Do it.", *FREE, *to(server.url))
+        wait_for(lambda: len(server.requests) == len(turns) + 1)
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_undone(glm: Run, repo: Path) -> None:
+    (repo / "mine.txt").write_text("mine\n")
+    before = look(repo)
+    killed(repo, FIX, calls("write", path="new/file.txt", content="n\n"))
+    (repo / "later.txt").write_text("by the user\n")
+    rows = undo(glm, "--check")["changes"]
+    assert rows == [{"path": "calc.py", "kind": "update"}, {"path": "new/file.txt", "kind": "delete"}]
+    assert glm("undo").code == 0
+    (repo / "later.txt").unlink()
+    assert look(repo) == before
+
+
+@pytest.mark.slow
+def test_what_a_command_of_a_killed_run_wrote_is_undone_by_force(glm: Run, repo: Path) -> None:
+    before = look(repo)
+    killed(repo, FIX, calls("bash", command="echo more >made.txt"))
+    refused = glm("undo")
+    assert (refused.code, "nothing was undone: made.txt" in refused.err) == (45, True)
+    assert glm("undo", "--force").code == 0
+    assert look(repo) == before
+
+
+@pytest.mark.slow
+def test_a_killed_run_does_not_hide_what_the_user_changed_since(glm: Run, repo: Path) -> None:
+    killed(repo, FIX)
+    (repo / "calc.py").write_text("mine\n")
+    refused = glm("undo")
+    assert (refused.code, "nothing was undone: calc.py" in refused.err) == (45, True)
+
+
+@pytest.mark.slow
+def test_a_session_that_changed_nothing_is_nothing_to_undo(glm: Run, repo: Path) -> None:
+    assert glm("undo").code == 2
+    session = fix(glm, code=11)
+    assert glm("undo").code == 2
+    assert "changed nothing" in glm("undo", session).err
+
+
+EDITS = r"""
+set -e
+printf 'one\r\nchanged\r\n' >win.txt
+chmod 755 calc.py; chmod 640 private
+rm gone.txt; rm -r folder; echo file >folder
+mkdir -p was/now; mv moved.txt was/now/there.txt
+ln -sf elsewhere link; rm readonly.txt; echo w >readonly.txt
+rm was-file; mkdir was-file; echo in >was-file/in
+printf '\377' >"$(printf 'caf\351')"
+echo '*.tmp' >>.gitignore; echo x >x.tmp; echo s >staged.txt
+mkdir hollow-new; rmdir hollow; rm empty; : >empty-new
+"""
+
+
+def litter(repo: Path) -> None:
+    """Everything that a work tree may hold, in all states that git knows."""
+    for name in ("gone.txt", "moved.txt", "was-file", "staged.txt", "unstaged.txt"):
+        (repo / name).write_text(f"{name}\n")
+    (repo / "folder").mkdir()
+    (repo / "folder/inner.txt").write_text("inner\n")
+    (repo / "win.txt").write_bytes(b"one\r\ntwo\r\n")
+    (repo / ".gitattributes").write_text("win.txt text eol=crlf\n*.big filter=lfs\n")
+    (repo / "link").symlink_to("calc.py")
+    (repo / "readonly.txt").write_text("r\n")
+    (repo / "readonly.txt").chmod(0o444)
+    (repo / ".gitignore").write_text("*.log\n")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "-m", "more")
+    (repo / "staged.txt").write_text("staged\n")
+    git(repo, "add", "staged.txt")
+    (repo / "unstaged.txt").write_text("unstaged\n")
+    (repo / "private").write_text("untracked\n")
+    (repo / "private").chmod(0o600)
+    (repo / "empty").touch()
+    (repo / "hollow").mkdir()
+    (repo / "caf\udce9").write_bytes(b"\xff\xfe\r")
+    (repo / "x.log").write_text("ignored\n")
+
+
+def conflict(repo: Path, verb: str) -> None:
+    """A merge, or a rebase, that stops half-way."""
+    git(repo, "stash", "--include-untracked", "--quiet")
+    git(repo, "checkout", "--quiet", "-b", "other")
+    (repo / "check.py").write_text("other\n")
+    git(repo, "commit", "--quiet", "-am", "other")
+    git(repo, "checkout", "--quiet", "main")
+    (repo / "check.py").write_text("main\n")
+    git(repo, "commit", "--quiet", "-am", "main")
+    with suppress(subprocess.CalledProcessError):
+        git(repo, verb, "other")
+    for name in ("unstaged.txt", "private", "empty"):
+        (repo / name).write_text("unstaged\n")
+    (repo / "hollow").mkdir()
+
+
+@pytest.fixture(params=["plain", "detached", "worktree", "unborn", "sparse", "submodule", "merge", "rebase"])
+def state(request: pytest.FixtureRequest, repo: Path, tmp_path: Path) -> Iterator[Path]:
+    litter(repo)
+    match request.param:
+        case "detached":
+            git(repo, "checkout", "--quiet", "--detach")
+        case "worktree":
+            git(repo, "worktree", "add", "--quiet", str(tmp_path / "linked"))
+            repo = tmp_path / "linked"
+            (repo / "unstaged.txt").write_text("unstaged\n")
+            (repo / "private").write_text("untracked\n")
+            (repo / "empty").touch()
+            (repo / "hollow").mkdir()
+        case "unborn":
+            git(repo, "checkout", "--quiet", "--orphan", "new")
+        case "sparse":
+            (repo / "far").mkdir()
+            (repo / "far/away.txt").write_text("away\n")
+            git(repo, "add", "far")
+            git(repo, "commit", "--quiet", "-m", "far", "far")
+            git(repo, "sparse-checkout", "set", "--no-cone", "/*", "!/far/")
+        case "merge" | "rebase":
+            conflict(repo, request.param)
+        case "submodule":
+            git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(repo), "sub")
+        case _:
+            pass
+    yield repo
+
+
+@pytest.mark.slow
+def test_everything_is_as_it_was_whatever_was_changed(glm: Run, state: Path, home: Path) -> None:
+    before = look(state)
+    turns = [
+        calls("edit", path="calc.py", old=WRONG, new=RIGHT),
+        calls("write", path="new/deep/file.txt", content="n\n"),
+        calls("bash", command=EDITS),
+        calls("patch", patch="--- a/unstaged.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-unstaged\n"),
+    ]
+    with Server([*turns, DONE]) as server:
+        ran = glm("fix", "Do it.", *FREE, "--allow-merge", *to(server.url), "--json", at=state)
+    assert ran.code == 0, ran.err
+    after = look(state)
+    failed = [event for event in ran.events if '"is_error": true' in json.dumps(event)]
+    assert (failed, after[0] != before[0]) == ([], True)
+    kept = home / ".local/state/glm-agent/sessions" / ran.result["session_id"] / "index"
+    assert kept.read_bytes() == before[2]
+    undone = glm("undo", at=state)
+    assert undone.code == 0, undone.err
+    assert look(state) == before
+    assert glm("undo", at=state).code == 0
+    assert look(state) == after
+
+
+@pytest.mark.slow
+def test_while_one_run_writes_there_is_no_other(glm: Run, repo: Path, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.diff").write_text(
+        "--- a/calc.py\n+++ b/calc.py\n@@ -1 +1 @@\n-def add(a, b):\n+def add(b, a):\n"
+    )
+    with Server([FIX, STALL]) as server:
+        process = start(repo, "fix", "Do it.", *FREE, *to(server.url))
+        wait_for(lambda: len(server.requests) == 2)
+        (session,) = (home / ".local/state/glm-agent/sessions").iterdir()
+        said = f"process {process.pid} (session {session.name}) is writing in {repo}"
+        for words in (
+            ("fix", "More.", *FREE, *to(server.url)),
+            ("undo",),
+            ("apply", str(tmp_path / "p.diff")),
+        ):
+            refused = glm(*words)
+            assert (refused.code, said in refused.err) == (45, True), refused.err
+        assert len(server.requests) == 2
+        process.send_signal(signal.SIGINT)
+        assert finish(process).code == 130
+    assert glm("apply", str(tmp_path / "p.diff")).code == 0
