@@ -258,6 +258,8 @@ RESULT_LINE: Json = {
     "patch_file": None,
     "base_commit": None,
     "verification": None,
+    "policy": [],
+    "notices": [],
     "errors": [],
 }
 
