@@ -116,7 +116,7 @@ class Keeper:
 
     def _note(self, record: Record) -> None:
         known = {"wrote": record.wrote, "pending": record.pending, "commands": record.commands}
-        _write(self._folder / _WRITTEN, known)
+        _write(self._folder / _WRITTEN, known, durable=False)
 
 
 def load(folder: Path) -> Record | None:
@@ -172,8 +172,8 @@ def _read(file: Path) -> Json:
     return {}
 
 
-def _write(file: Path, value: Json) -> None:
-    """All or nothing, for its owner alone. Raises RepositoryError."""
+def _write(file: Path, value: Json, *, durable: bool = True) -> None:
+    """All or nothing, for its owner alone; `durable` survives a loss of power. Raises RepositoryError."""
     fresh = file.with_suffix(".new")
     try:
         with suppress(FileNotFoundError):
@@ -181,7 +181,8 @@ def _write(file: Path, value: Json) -> None:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(json.dumps(value).encode())
             stream.flush()
-            os.fdatasync(stream.fileno()) if hasattr(os, "fdatasync") else os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         fresh.rename(file)
     except OSError as error:
         raise RepositoryError(f"cannot write the session to {file.parent}: {error.strerror}") from error

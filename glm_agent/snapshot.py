@@ -8,6 +8,7 @@ hook or driver that could run. Nothing below the user's `.git` is ever written.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import time
@@ -278,9 +279,10 @@ class Snapshot:
         """What a git command lists that ends each name with NUL."""
         return self._git(args[0], "-z", *args[1:]).split(b"\0")[:-1]
 
-    def attributes(self) -> bytes:
-        """What the repository's `info/attributes` say."""
-        return _content(self._own / "info" / "attributes")
+    def conversions(self) -> bytes:
+        """What may make git convert files, besides `.gitattributes` in the tree; b"" if nothing does."""
+        converts = re.search(rb"autocrlf = (?!false|no|off|0)", _content(self._own / "config"))
+        return _content(self._own / "info" / "attributes") + (converts[0] if converts else b"")
 
     def ask(self, *args: str, stdin: bytes = b"") -> bytes:
         """What git prints of the trees that are kept here."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from . import large
@@ -28,11 +28,10 @@ _MOST_EMPTY = 1000  # directories that are looked into for one that seems to hol
 
 
 class Entry(NamedTuple):
-    """A file, link or directory: git's mode and blob, and the blob's size in bytes (-1: not known)."""
+    """A file, link or directory: git's mode and blob."""
 
     mode: int
     blob: str
-    size: int = -1
 
     @property
     def is_folder(self) -> bool:
@@ -96,12 +95,11 @@ def include(snapshot: Snapshot, tree: str, paths: Iterable[str]) -> str:
 def entries(snapshot: Snapshot, tree: str) -> dict[str, Entry]:
     """What is in `tree`, by path."""
     found: dict[str, Entry] = {}
-    for line in snapshot.ask("ls-tree", "-r", "-l", "-z", "--full-tree", tree).split(b"\0")[:-1]:
+    for line in snapshot.ask("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")[:-1]:
         facts, _, path = line.partition(b"\t")
-        mode, kind, blob, size = facts.split()
+        mode, kind, blob = facts.split()
         if kind == b"blob":
-            known = int(size) if size.isdigit() else -1
-            found[os.fsdecode(path)] = Entry(int(mode, 8), blob.decode(), known)
+            found[os.fsdecode(path)] = Entry(int(mode, 8), blob.decode())
     return found
 
 
@@ -147,13 +145,22 @@ def contents(snapshot: Snapshot, wanted: Iterable[Entry]) -> Iterator[tuple[str,
     """Each blob with its content. Raises RepositoryError for one that is kept no longer."""
     batch: list[str] = []
     total = 0
-    for blob, size in {entry.blob: entry.size for entry in wanted}.items():
+    for blob, size in _sizes(snapshot, {entry.blob for entry in wanted}).items():
         if batch and total + size > _BATCH:
             yield from _read(snapshot, batch)
             batch, total = [], 0
         batch.append(blob)
         total += size
     yield from _read(snapshot, batch)
+
+
+def _sizes(snapshot: Snapshot, blobs: Collection[str]) -> dict[str, int]:
+    """In bytes; 0 for one that is kept no longer."""
+    if not blobs:
+        return {}
+    stdin = "".join(f"{blob}\n" for blob in blobs).encode()
+    rows = [line.split() for line in snapshot.ask("cat-file", "--batch-check", stdin=stdin).split(b"\n")[:-1]]
+    return {row[0].decode(): int(row[2]) if len(row) == 3 else 0 for row in rows}
 
 
 def _read(snapshot: Snapshot, blobs: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -174,13 +181,16 @@ def _converted(
     snapshot: Snapshot, found: Mapping[str, Entry], there: Mapping[str, os.stat_result]
 ) -> list[str]:
     """Files whose bytes are not those of their blob: what git converts changes its size, as a rule."""
+    named = [entry for path, entry in found.items() if path.rpartition("/")[2] == ".gitattributes"]
+    words = b"\n".join((snapshot.conversions(), *(content for _, content in contents(snapshot, named))))
+    if not words.strip():
+        return []
     plain = [
         path for path, status in there.items() if stat.S_ISREG(status.st_mode) and found[path].mode != _LINK
     ]
-    differ = {path for path in plain if there[path].st_size != found[path].size}
-    named = {path: entry for path, entry in found.items() if path.rpartition("/")[2] == ".gitattributes"}
-    words = [content for _, content in contents(snapshot, named.values())]
-    if any(b"working-tree-encoding" in word for word in (*words, snapshot.attributes())):
+    sizes = _sizes(snapshot, {found[path].blob for path in plain})
+    differ = {path for path in plain if there[path].st_size != sizes[found[path].blob]}
+    if b"working-tree-encoding" in words:
         differ |= _encoded(snapshot, plain)
     return sorted(differ)
 

@@ -120,6 +120,7 @@ def test_files_and_directories_change_places(root: Path, tmp_path: Path) -> None
     assert look(root) == before
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_as_it_was_seen_stops_all_of_it(root: Path, tmp_path: Path) -> None:
     snapshot = Snapshot(root, tmp_path / "session")
     start = take(snapshot)
@@ -183,6 +184,7 @@ def keep_tree(snapshot: Snapshot, content: bytes) -> str:
     )
 
 
+@pytest.mark.slow
 def test_only_some_paths_are_restored(root: Path, tmp_path: Path) -> None:
     snapshot = Snapshot(root, tmp_path / "session")
     start = take(snapshot)
@@ -194,6 +196,7 @@ def test_only_some_paths_are_restored(root: Path, tmp_path: Path) -> None:
     assert look(root) == {**before, "a.txt": (before["a.txt"][0], b"one\n")}
 
 
+@pytest.mark.slow
 def test_trees_alone_keep_the_bits_of_what_is_there(root: Path, tmp_path: Path) -> None:
     snapshot = Snapshot(root, tmp_path / "session")
     start = snapshot.take()
@@ -202,6 +205,33 @@ def test_trees_alone_keep_the_bits_of_what_is_there(root: Path, tmp_path: Path) 
     (root / "run.sh").chmod(0o644)
     (root / "a.txt").unlink()
     restore(snapshot, root, snapshot.take(), start)
+    assert look(root) == before
+
+
+@pytest.mark.slow
+def test_a_repository_of_sha_256_is_restored_too(tmp_path: Path) -> None:
+    (root := tmp_path / "repo").mkdir()
+    git(root, "init", "--quiet", "--object-format=sha256")
+    (root / "a.txt").write_text("one\n")
+    snapshot = Snapshot(root, tmp_path / "session")
+    before, start = look(root), take(snapshot)
+    (root / "a.txt").write_text("two\n")
+    assert restore(snapshot, root, take(snapshot), start) == []
+    assert (look(root), len(start.files)) == (before, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", ["true", "input"])
+def test_line_ends_come_back_where_only_the_configuration_converts(tmp_path: Path, value: str) -> None:
+    (root := tmp_path / "repo").mkdir()
+    make_repository(root, {"a.txt": "one\r\n"})
+    git(root, "config", "core.autocrlf", value)
+    snapshot = Snapshot(root, tmp_path / "session")
+    (root / "b.txt").write_bytes(b"two\r\n")
+    before, start = look(root), take(snapshot)
+    for name in ("a.txt", "b.txt"):
+        (root / name).write_bytes(b"one\n")
+    assert restore(snapshot, root, take(snapshot), start) == []
     assert look(root) == before
 
 
