@@ -75,7 +75,7 @@ class Reserve:
         return tuple(found)
 
     def _hooks_in(self, value: str, home: str) -> tuple[str, ...]:
-        """At the root, which must be writable, hooks one by one; else the folder, and where its links lead."""
+        """At the root, which must be writable, hooks one by one; else the folder, and where links lead."""
         named = self._top / (home + value[1:] if value.startswith("~/") else value)
         folders = {Path(os.path.normpath(named)), Path(os.path.realpath(named))}
         if self._top in folders:
