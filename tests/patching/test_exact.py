@@ -1,4 +1,4 @@
-"""Diffs as programs write them: what fits to the byte is put in as it is, unless it may be meant otherwise."""
+"""Diffs as programs write them: what fits to the byte goes in as it is, unless it may mean another thing."""
 
 from __future__ import annotations
 
