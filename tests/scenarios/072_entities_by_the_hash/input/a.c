@@ -1,0 +1,4 @@
+int less(int a)
+{
+	return a;
+}
