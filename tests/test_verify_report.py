@@ -38,7 +38,7 @@ def run(
     repeats: int = 0,
 ) -> tuple[Verified, list[str]]:
     written = Report(Workspace(root), path) if path else None
-    check = verify.Check(command, unconfined(root), 10, threading.Event(), written, repeats)
+    check = verify.Check(command, unconfined(root), 60, threading.Event(), written, repeats)
     found, notices = verify.run(check, phase, interest)
     found.command = "check"  # that runs may be compared whatever they do
     found.failed = ["check" if name == bounded(command) else name for name in found.failed]
