@@ -136,19 +136,19 @@ def test_what_makes_no_sense_is_refused_before_any_request(
 # Known failures
 
 
-def test_known_failures_may_stay_if_one_is_fixed(repo: Path, glm: Run) -> None:
-    turns = (edit(WRONG, HALF.replace("else 7", "else -1")), DONE)
-    (repo / "calc.py").write_text(f"def add(a, b):\n{WRONG}")
-    broken = fix(glm, "--verify", CHECK, "--known-failures", turns=turns)
-    assert (broken.code, broken.result["errors"]) == (
-        10,
-        [f"--verify {CHECK!r} is newly broken: check.py::add[5-0]"],
-    )
-    (repo / "calc.py").write_text(f"def add(a, b):\n{WRONG}")
+def test_known_failures_may_stay_if_one_is_fixed(glm: Run) -> None:
     good = "    return a + b if a != 3 else 0\n"
     ran = fix(glm, "--verify", CHECK, "--known-failures", turns=(edit(WRONG, good), DONE))
     assert (ran.code, ran.result["errors"]) == (0, [])
     assert claims(ran) == {"fixed": ["check.py::add[1-2]"], "still_failing": ["check.py::add[3-4]"]}
+
+
+@pytest.mark.slow
+def test_with_known_failures_nothing_may_break(glm: Run) -> None:
+    worse = edit(WRONG, HALF.replace("else 7", "else -1"))
+    ran = fix(glm, "--verify", CHECK, "--known-failures", turns=(worse, DONE))
+    why = f"--verify {CHECK!r} is newly broken: check.py::add[5-0]"
+    assert (ran.code, ran.result["errors"]) == (10, [why])
 
 
 @pytest.mark.slow
@@ -178,6 +178,7 @@ LUCK = "n=$(cat n 2>/dev/null || echo 0); echo $((n+1)) > n"
 FLAKY = f"{LUCK}; {{}}; code=$?; [ $((n % 2)) = 1 ] || {{{{ echo FAILED t.py::luck; code=1; }}}}; exit $code"
 
 
+@pytest.mark.slow
 def test_what_fails_by_chance_is_named_and_not_fixed(repo: Path, glm: Run) -> None:
     ran = fix(glm, "--verify", FLAKY.format(CHECK), "--flaky-runs", "1")
     assert (ran.code, ran.result["errors"]) == (0, [])
@@ -220,7 +221,7 @@ def test_a_check_that_behaves_badly_still_ends_in_one_result(
     assert (ran.code, ran.result["verification"]["after"][0]["failed"]) == (code, failed or [command])
     assert time.monotonic() - started < 20
     assert not (repo.parent / "outside").exists()
-    assert processes_with("sleep\x004242") == []
+    assert "4242" not in command or processes_with("sleep\x004242") == []
 
 
 # Findings of others
