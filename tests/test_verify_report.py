@@ -38,7 +38,7 @@ def run(
     repeats: int = 0,
 ) -> tuple[Verified, list[str]]:
     written = Report(Workspace(root), path) if path else None
-    check = verify.Check(command, unconfined(root), 10, threading.Event(), written, repeats)
+    check = verify.Check(command, unconfined(root), 60, threading.Event(), written, repeats)
     found, notices = verify.run(check, phase, interest)
     found.command = "check"  # that runs may be compared whatever they do
     found.failed = ["check" if name == bounded(command) else name for name in found.failed]
@@ -117,7 +117,7 @@ OLD = report(a="failed")
         ("exit 1", "was not written by the command in this run"),
         ("rm r.xml; exit 1", "was not written by the command;"),
         ("echo '<testsuite><testcase' > r.xml; exit 1", "is no well-formed XML"),
-        ("head -c 70000000 /dev/zero > r.xml; exit 1", "has more than 64 MiB"),
+        ("truncate -s 70000000 r.xml; exit 1", "has more than 64 MiB"),
         ("rm r.xml; ln -s /etc/passwd r.xml; exit 1", "cannot be read: r.xml leads, by a symbolic link, to"),
         ("rm r.xml; mkfifo r.xml; exit 1", "cannot be read: r.xml is not a regular file"),
         ("rm r.xml; mkdir r.xml; exit 1", "was not written by the command;"),
@@ -198,6 +198,12 @@ def test_with_a_report_it_is_flaky_only_if_a_run_saw_it_pass(tmp_path: Path) -> 
     command = f"{COUNT}; if [ $n = 0 ]; then echo '{one}'; else echo '{two}'; fi > r.xml; exit 1"
     found, _ = run(tmp_path, command, repeats=2)
     assert (found.failed, found.flaky) == (["b", "c"], ["a"])
+
+
+def test_of_two_checks_with_one_name_the_one_that_fails_counts(tmp_path: Path) -> None:
+    both = '<testsuite><testcase name="a"/><testcase name="a"><failure/></testcase></testsuite>'
+    found, _ = run(tmp_path, f"{WRITE.format(both)}exit 1", interest=("a",), repeats=1)
+    assert (found.failed, found.flaky, found.passed) == (["a"], [], [])
 
 
 # What is asked for

@@ -129,9 +129,7 @@ class _Found:
         self.sure[name] = None
 
     def _subtest(self, match: re.Match[str]) -> None:
-        depth = len(match[1])
-        self._subtests = {at: name for at, name in self._subtests.items() if at < depth}
-        self._subtests[depth] = match[2]
+        self._subtests[len(match[1])] = match[2]
 
     def _tap(self, match: re.Match[str]) -> None:
         above = [name for at, name in self._subtests.items() if at < len(match[1])]
