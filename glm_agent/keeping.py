@@ -66,6 +66,7 @@ class Keeper:
         index = gitdir.locate(root).folder / "index"
         if index.is_file():  # never put back, for it is the user's; but kept for who needs it
             shutil.copyfile(index, self._folder / "index")
+            (self._folder / "index").chmod(0o600)
         self.record = Record(
             str(root), place(root), time.time(), state.take(self._snapshot, tree), undoes=self._undoes
         )
@@ -108,11 +109,21 @@ class Keeper:
     def _save(self) -> None:
         if record := self.record:
             start, end = record.start.record(), record.end and record.end.record()
-            known = {"root": record.root, "place": record.place, "at": record.at, "undoes": record.undoes}
+            commits = [self._commit(record.start, [])]
+            commits += [self._commit(record.end, commits)] if record.end else []
+            known: Json = {"root": record.root, "place": record.place, "at": record.at, "commits": commits}
+            known["undoes"] = record.undoes
             _write(
                 self._folder / _STATE,
                 {"version": _VERSION, **known, "named": record.named, "start": start, "end": end},
             )
+
+    def _commit(self, state: State, parents: list[str]) -> str:
+        """The state's files as a commit, for who looks at them with git."""
+        who = ("-c", "user.name=glm-agent", "-c", "user.email=glm-agent@localhost")
+        onto = [word for parent in parents for word in ("-p", parent)]
+        form = ("commit-tree", *onto, "-m", "end" if parents else "start", state.files)
+        return self._snapshot.ask(*who, *form).decode().strip()
 
     def _note(self, record: Record) -> None:
         known = {"wrote": record.wrote, "pending": record.pending, "commands": record.commands}

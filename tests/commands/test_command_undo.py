@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, RIGHT, STALL, WRONG, Run, call, finish, git, start, to, wait_for
+from running import DONE, FIX, RIGHT, STALL, WRONG, Run, call, environment, finish, git, start, to, wait_for
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -183,6 +183,17 @@ def test_a_killed_run_does_not_hide_what_the_user_changed_since(glm: Run, repo: 
 
 
 @pytest.mark.slow
+def test_start_and_end_are_commits_in_the_session_s_own_store(glm: Run, repo: Path, home: Path) -> None:
+    folder = home / ".local/state/glm-agent/sessions" / fix(glm, FIX)
+    start, end = json.loads((folder / "state.json").read_text())["commits"]
+    objects = {"GIT_OBJECT_DIRECTORY": str(folder / "objects")}
+    objects["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(repo / ".git/objects")
+    words = ["git", "diff", "--name-only", start, f"{end}^!"]
+    done = subprocess.run(words, cwd=repo, env=environment(**objects), capture_output=True, check=True)
+    assert done.stdout == b"calc.py\n"
+    assert subprocess.run(["git", "cat-file", "-e", start], cwd=repo, check=False, stderr=-3).returncode != 0
+
+
 def test_a_session_that_changed_nothing_is_nothing_to_undo(glm: Run, repo: Path) -> None:
     assert glm("undo").code == 2
     session = fix(glm, code=11)
