@@ -77,6 +77,7 @@ def test_what_a_repository_may_set_is_short() -> None:
     assert {name: option.repository for name, option in OPTIONS.items() if option.repository != "no"} == {
         "model": "yes",
         "verify": "yes",
+        "verify_junit": "yes",
         "max_turns": "lower",
         "max_wall_time": "lower",
         "max_tool_calls": "lower",

@@ -62,4 +62,5 @@ class Notes:
 
 def can_ask() -> bool:
     """Whether somebody is there to be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    streams = (sys.stdin, sys.stderr)  # None if they were closed from the start
+    return all(stream is not None and stream.isatty() for stream in streams)

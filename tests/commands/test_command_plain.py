@@ -143,7 +143,13 @@ def test_shell_completion_is_on(tmp_path: Path) -> None:
             },
         )
     )
-    assert ran.out.split() == ["--verify", "--verify-timeout", "--verify-rounds", "--verbose"]
+    assert ran.out.split() == [
+        "--verify",
+        "--verify-timeout",
+        "--verify-rounds",
+        "--verify-junit",
+        "--verbose",
+    ]
 
 
 # The demo
