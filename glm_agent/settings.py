@@ -49,6 +49,12 @@ class Settings:
     verify_timeout: float = 600.0
     verify_rounds: int = 3
     allow_empty: bool = False
+    dry_run: bool = False
+    worktree: bool = False
+    attempts: int | None = None
+    commit: bool = False
+    branch: str | None = None
+    run_hooks: bool = False
     json_schema: str | None = None
     agents_md: bool = True
     append_system_prompt: str | None = None
@@ -189,6 +195,12 @@ OPTIONS: dict[str, Option] = {
     "verify_timeout": Option(duration),
     "verify_rounds": Option(integer(1)),
     "allow_empty": Option(flag),
+    "dry_run": Option(flag),
+    "worktree": Option(flag),
+    "attempts": Option(integer(1)),
+    "commit": Option(flag),
+    "branch": Option(text, file=False),
+    "run_hooks": Option(flag),
     "json_schema": Option(text, file=False),
     "agents_md": Option(flag),
     "append_system_prompt": Option(text),

@@ -118,6 +118,15 @@ class Snapshot:
         """What differs between two trees, as rows of `changes.read`."""
         return changes.read(self._compare(before, after, *changes.FORM))
 
+    @property
+    def root(self) -> Path:
+        """The work tree."""
+        return self._root
+
+    def ask(self, *args: str, stdin: bytes = b"") -> bytes:
+        """What git prints about the trees that are kept here."""
+        return self._git(*args, stdin=stdin)
+
     def _compare(self, before: str, after: str, *form: str) -> bytes:
         options = ("-r", "--find-renames", "--no-ext-diff", "--no-textconv")
         return self._git("diff-tree", *options, *form, "--end-of-options", before, after)

@@ -150,6 +150,7 @@ class Started:
     stdin: Literal["read", "skipped", "none"]
     instructions: list[Json]
     version: str
+    workdir: Literal["in-place", "worktree", "dry-run"] = "in-place"
 
 
 @dataclass(slots=True)
@@ -175,6 +176,8 @@ class Result:
     verification: Json | None = None
     structured_output: Any = None
     errors: list[str] = field(default_factory=list[str])
+    attempts: list[Json] = field(default_factory=list[Json])
+    commit: Json | None = None
 
 
 @dataclass(slots=True)

@@ -33,7 +33,7 @@ RANKS = (
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),
-    ("snapshot", "journal", "instructions"),
+    ("snapshot", "replica", "delivery", "journal", "instructions"),
     ("client", "tools", "verify"),
     ("agent",),
     ("commands",),

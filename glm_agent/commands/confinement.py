@@ -26,6 +26,10 @@ _WAYS_ON = (
     "enable user namespaces (glm-agent doctor says what is missing), use a container that has them, or in a "
     "machine to throw away: --sandbox danger-full-access"
 )
+_NO_COPY = (
+    "only the sandbox with user namespaces (tier A; glm-agent doctor) can show them a private copy at its "
+    "original's place; without --worktree, --dry-run and --attempts they run in the work tree itself"
+)
 _MECHANISMS = {"A": "namespaces+landlock+seccomp", "B": "landlock+seccomp"}
 
 
@@ -38,6 +42,7 @@ class Confinement(NamedTuple):
     gaps: tuple[str, ...]
     run: Runner | None
     notices: list[str]
+    why: str = f"runs in a sandbox, which cannot be had here; {_WAYS_ON}"  # if there is no `run`
 
     def record(self) -> Json:
         """What `init` says of it."""
@@ -49,14 +54,14 @@ class Confinement(NamedTuple):
     def runner(self) -> Runner:
         """What runs the user's own commands. Raises SandboxError where there is none."""
         if self.run is None:
-            raise SandboxError(f"--verify runs in a sandbox, which cannot be had here; {_WAYS_ON}")
+            raise SandboxError(f"--verify {self.why}")
         return self.run
 
 
 def open_workspace(stage: Stage) -> Workspace:
     """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
     forbidden = partial(policy.forbidden, allowed=stage.settings.allow_path, also=_also(stage))
-    return Workspace(stage.top, _secrets(stage), forbidden)
+    return Workspace(stage.tree, _secrets(stage), forbidden, stage.top)
 
 
 def choose(stage: Stage, command: str) -> Confinement:
@@ -78,6 +83,9 @@ def _choose(stage: Stage, command: str) -> Confinement:
         raise UsageError("fix changes files; for a read-only run, use `glm-agent ask`")
     if command == "ask" and mode != "read-only":
         raise UsageError("ask changes nothing: its commands run in the read-only sandbox, or not at all")
+    if stage.replica and (mode == _FREE or sandbox.probe().tier != "A"):
+        notice, why = f"commands are not offered: {_NO_COPY}", f"is not run: {_NO_COPY}"
+        return Confinement(mode, None, False, (), None, [notice], why)
     if mode == _FREE:
         return Confinement(mode, None, True, (), sandbox.unconfined(stage.top), _freedom())
     if stage.root is None and settings.sandbox is None:
@@ -142,6 +150,7 @@ def _policy(stage: Stage, mode: str) -> tuple[Policy, int]:
         readable=(*found.readable, *_elsewhere(git_has, found.root)),
         instead=tuple(masked_settings(git_has, found.store)) if git_has else (),
         protected=policy.protected(settings.allow_path, _also(stage)),
+        private=stage.replica.private() if stage.replica else None,
         read_only=mode == "read-only",
         network=settings.network,
     )
@@ -176,8 +185,8 @@ def _folders(stage: Stage) -> tuple[Path, Path]:
     """What commands keep for this repository, and what only for this run: both outside of it."""
     state = _kept(stage)
     if stage.settings.ephemeral or _is_beneath(state, stage.top):
-        state = _temporary(stage)
-    return state, _temporary(stage)
+        state = temporary(stage)
+    return state, temporary(stage)
 
 
 def _kept(stage: Stage) -> Path:
@@ -185,7 +194,8 @@ def _kept(stage: Stage) -> Path:
     return config.state_home() / "commands" / key
 
 
-def _temporary(stage: Stage) -> Path:
+def temporary(stage: Stage) -> Path:
+    """A new folder outside of the repository, for this run only. Raises SandboxError if there is none."""
     import tempfile  # 14 ms
 
     folder = Path(tempfile.mkdtemp(prefix="glm-agent-")).resolve()

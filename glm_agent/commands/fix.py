@@ -12,10 +12,12 @@ from ..sandbox import Runner
 from ..snapshot import Snapshot
 from ..types import Event, Notice, Verified
 from . import artefacts, task
+from .attempts import Attempts
 from .conduct import Stage, conduct
 from .confinement import Confinement, choose
 from .session import Session, open_session, work
 from .tracking import Tracking
+from .workplace import Workplace, deliver, open_workplace, print_dry_patch
 
 _REMINDERS = 2
 _UNCHANGED = (
@@ -26,7 +28,7 @@ _UNCHANGED = (
 
 def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, str] | None = None) -> int:
     """The exit code of a whole run; `start` replaces the process's environment."""
-    return conduct(flags, lambda stage: _events(stage, argument), start)
+    return conduct(flags, lambda stage: _events(stage, argument), start, print_dry_patch)
 
 
 def _events(stage: Stage, argument: str | None) -> Generator[Event]:
@@ -35,6 +37,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     if not given.text.strip() and not stage.settings.verify:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
+    place = open_workplace(stage)
     confinement = choose(stage, "fix")
     checks, notices = _checks(stage, confinement)
     if not given.text.strip() and not checks.commands:
@@ -46,10 +49,11 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
             raise
         _end_unasked(stage)
         return
+    session.started.workdir = place.kind
     yield session.started
-    yield from map(Notice, (*session.notices, *notices))
+    yield from map(Notice, (*session.notices, *notices, *place.notices))
     stage.tally.may_be_unchanged = settings.allow_empty
-    yield from _Fix(stage, session, checks).events(given.text)
+    yield from _Fix(stage, session, checks, place).events(given.text)
 
 
 class _Checks(NamedTuple):
@@ -93,15 +97,26 @@ def _end_unasked(stage: Stage) -> None:
 class _Fix:
     """One run: baseline, rounds of agent and checks, and at the end the diff, which comes from git."""
 
-    def __init__(self, stage: Stage, session: Session, checks: _Checks) -> None:
+    def __init__(self, stage: Stage, session: Session, checks: _Checks, place: Workplace) -> None:
         self._stage = stage
         self._session = session
         self._checks = checks
         self._reminders = 0
-        snapshot = Snapshot(stage.top, session.folder)
-        self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get)
-        stage.first.append(self._tracking)
+        self._counts: Tracking | None = None
+        self._attempts = Attempts(stage, session, self._track)
+        stage.first.append(lambda event: self._tracking(event))
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
+        stage.endings.append(lambda: deliver(stage, session, place, self._counts))
+
+    @property
+    def _tracking(self) -> Tracking:
+        return self._attempts.tracking
+
+    def _track(self, number: int) -> Tracking:
+        stage, session = self._stage, self._session
+        folder = session.folder / "attempts" / str(number) if number > 1 else session.folder
+        snapshot = Snapshot(stage.tree, folder)
+        return Tracking(snapshot, session.workspace, session.agent.tools.get)
 
     def events(self, task_text: str) -> Generator[Event]:
         baseline = yield from self._verify("before")
@@ -113,8 +128,13 @@ class _Fix:
                 _end_unasked(self._stage)
                 return
             task_text = f"Make this pass.\n\n{verify.report(failing)}"
-        yield from self._tracking.begin()
-        yield from self._rounds(task_text)
+        while True:
+            yield from self._tracking.begin()
+            yield from self._rounds(task_text)
+            self._attempts.end()
+            if not self._attempts.begin_another():
+                return
+            self._reminders = 0
 
     def _rounds(self, prompt: str) -> Generator[Event]:
         """Agent, then checks, until they pass, the rounds are used up, or a cap stops the agent."""
@@ -166,9 +186,8 @@ class _Fix:
     def _collect(self) -> None:
         """The run's changes, its patch and its evidence, however it ended."""
         tally, settings = self._stage.tally, self._stage.settings
-        tally.changes, patch, notices = self._tracking.collect()
-        for notice in notices:
-            self._stage.show(notice)
+        best = self._attempts.settle()
+        tally.changes, patch, self._counts = best.changes, best.patch, best.tracking
         if not settings.ephemeral:
             kept = str(self._session.folder / "patch.diff")
             artefacts.write(kept, patch)
@@ -181,7 +200,7 @@ class _Fix:
         elif settings.patch:
             artefacts.write(settings.patch, patch)
             tally.patch_file = settings.patch
-        if self._tracking.has_changes() or tally.may_be_unchanged or tally.subtypes:
+        if best.tracking.has_changes() or tally.may_be_unchanged or tally.subtypes:
             return
         if denied := ", ".join(dict.fromkeys(str(denial["path"]) for denial in tally.denials)):
             tally.note("error_policy", f"nothing was changed, and what was tried is not allowed: {denied}")

@@ -56,6 +56,8 @@ class Tally:
     subtypes: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
     signum: int | None = None
+    attempts: list[Json] = field(default_factory=list[Json])
+    commit: Json | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -109,6 +111,8 @@ class Tally:
                 verification=self.verification,
                 structured_output=self.structured_output,
                 errors=self.errors,
+                attempts=self.attempts,
+                commit=self.commit,
             )
         )
 

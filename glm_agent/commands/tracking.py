@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .. import patching
+from .. import delivery, patching
+from ..delivery import Moved
 from ..errors import ToolError
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
@@ -13,14 +14,15 @@ from ..workspace import Workspace
 
 
 class Tracking:
-    """A sink that takes note of what tools write, and takes trees when it is told to.
+    """A sink that takes note of what tools write, and takes trees when it is told to; `tree` is where.
 
     What the user's checks write is none of the run's: `begin` comes after the baseline, `end` before the
     checks that follow the work, and `disown` before more work.
     """
 
     def __init__(self, snapshot: Snapshot, workspace: Workspace, tool: Callable[[str], Tool | None]) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
+        self.tree = snapshot.root
         self._workspace = workspace
         self._tool = tool
         self._start: str | None = None  # tree
@@ -35,14 +37,14 @@ class Tracking:
             case ToolStarted(call):
                 found = self._writes[call.id] = list(self._paths(call))
                 if self._start:
-                    self._start = self._snapshot.complete(self._start, found)
+                    self._start = self.snapshot.complete(self._start, found)
             case Said(ToolResult(call_id=call_id, ok=True)):
                 self._touched.update(self._writes.get(call_id, ()))
             case _:
                 pass
 
     def begin(self) -> Iterator[Notice]:
-        self._start = self._snapshot.take()
+        self._start = self.snapshot.take()
         return self._problems()
 
     def resume(self) -> None:
@@ -50,18 +52,18 @@ class Tracking:
         self._end = None
 
     def end(self) -> Iterator[Notice]:
-        self._end = self._snapshot.take(self._touched)
+        self._end = self.snapshot.take(self._touched)
         return self._problems()
 
     def disown(self) -> None:
         """What was written since the last `end` was there before what follows."""
         if self._start and self._end:
-            self._start = self._snapshot.carry(self._start, self._end, self._snapshot.take(self._touched))
+            self._start = self.snapshot.carry(self._start, self._end, self.snapshot.take(self._touched))
 
     def has_changes(self) -> bool:
         """Whether the work changed anything, be it where no diff can tell."""
         return self._end is not None and (
-            self._end != self._start or any(map(self._snapshot.is_elsewhere, self._touched))
+            self._end != self._start or any(map(self.snapshot.is_elsewhere, self._touched))
         )
 
     def collect(self) -> tuple[list[Json], bytes, Iterator[Notice]]:
@@ -70,12 +72,17 @@ class Tracking:
             return [], b"", iter(())
         notices = self.end() if self._end is None else iter(())
         end = self._end or self._start
-        changes = self._snapshot.changes(self._start, end)
-        return changes, self._snapshot.diff(self._start, end), notices
+        changes = self.snapshot.changes(self._start, end)
+        return changes, self.snapshot.diff(self._start, end), notices
+
+    def moved(self) -> list[Moved]:
+        """The same changes, path by path, with the blobs that `snapshot` keeps."""
+        end = self._end or self._start
+        return delivery.moved(self.snapshot, self._start, end) if self._start and end else []
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""
-        new = [problem for problem in self._snapshot.problems if problem not in self._told]
+        new = [problem for problem in self.snapshot.problems if problem not in self._told]
         self._told.update(new)
         return map(Notice, new)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .guard import Undone, record, recover, restore
 from .kernel import shield
-from .offer import GAPS_IN_PLACE, Offer, probe
+from .offer import GAPS_IN_PLACE, Offer, can_layer, probe
 from .plan import Confined, Tier, confine
-from .policy import PROTECTED, Limits, Policy
+from .policy import PROTECTED, Layer, Limits, Policy, Private
 from .reach import standard
 from .run import Ran, Runner, confined, run, unconfined, withheld
 
@@ -14,13 +14,16 @@ __all__ = [
     "GAPS_IN_PLACE",
     "PROTECTED",
     "Confined",
+    "Layer",
     "Limits",
     "Offer",
     "Policy",
+    "Private",
     "Ran",
     "Runner",
     "Tier",
     "Undone",
+    "can_layer",
     "confine",
     "confined",
     "probe",

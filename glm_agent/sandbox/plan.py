@@ -123,7 +123,9 @@ def _layout(policy: Policy) -> Layout:
     places = [(path, path, False) for path in kept if not path.is_relative_to(policy.root)]
     places += [(path, path, True) for path in policy.writable]
     places += [(policy.tmp, Path("/tmp"), True), (policy.tmp, Path("/var/tmp"), True)]
-    places += [(policy.home, policy.home_seen, True), (policy.root, policy.root, not policy.read_only)]
+    places += [(policy.home, policy.home_seen, True), (policy.tree, policy.root, not policy.read_only)]
+    if policy.private:
+        places.append((policy.root / ".git", policy.root / ".git", False))
     places += [(copy, place, False) for place, copy in policy.instead]
     last = {to: (source, to, writable) for source, to, writable in places}
     return {
@@ -131,6 +133,10 @@ def _layout(policy: Policy) -> Layout:
         "binds": [
             (os.fsencode(source), os.fsencode(to), writable)
             for source, to, writable in sorted(last.values(), key=lambda place: len(place[1].parts))
+        ],
+        "layers": [
+            (os.fsencode(policy.root / layer.place), os.fsencode(layer.real), os.fsencode(layer.changes))
+            for layer in (policy.private.layers if policy.private else ())
         ],
         "links": [(os.fsencode(link), os.fsencode(text)) for link, text in links.items()],
         "work": os.fsencode(policy.root),
@@ -199,6 +205,8 @@ def _walk(path: Path, links: dict[Path, str]) -> Path | None:
 
 def _rules_in_place(policy: Policy) -> list[tuple[bytes, int]]:
     """Landlock cannot subtract, so the whole tree is writable; the guard sees to `.git` afterwards."""
+    if policy.private:
+        raise SandboxError("a private copy cannot be shown at its original's place without user namespaces")
     if policy.hidden:
         names = ", ".join(str(path) for path in policy.hidden[:3])
         raise SandboxError(
