@@ -163,7 +163,7 @@ def copy_files(root: Path, to: Path, paths: Iterable[bytes]) -> list[bytes]:
             (to / os.fsdecode(folder)).mkdir(parents=True, exist_ok=True)
         try:
             _copy(root / os.fsdecode(path), to / os.fsdecode(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             missing.append(path)
     return missing
 

@@ -66,7 +66,7 @@ class Attempts:
         for notice in notices:
             stage.show(notice)
         self._done.append(attempt := self._made(number, changes, patch))
-        if self._most > 1 and not stage.settings.ephemeral:
+        if stage.settings.attempts and not stage.settings.ephemeral:
             folder = self._session.folder / "attempts"
             folder.mkdir(mode=0o700, exist_ok=True)
             attempt.patch_file = str(folder / f"{number}.diff")
@@ -101,7 +101,7 @@ class Attempts:
         tally.after, tally.answer = best.after, best.answer
         if answer:
             answer.found, answer.value, answer.complaint = best.structured
-        if self._most > 1:
+        if self._stage.settings.attempts:
             tally.attempts = [_row(attempt, attempt is best) for attempt in self._done]
         return best
 

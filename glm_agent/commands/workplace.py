@@ -96,6 +96,9 @@ def _check(settings: Settings) -> None:
         raise UsageError("--dry-run leaves HEAD and the work tree alone; to commit, give --branch NAME")
     if settings.commit and settings.branch:
         raise UsageError("--commit goes to the current branch, --branch to a new one; give one")
+    kept = settings.patch or settings.branch or not settings.ephemeral
+    if settings.dry_run and not kept:
+        raise UsageError("--dry-run --ephemeral would keep nothing at all; say where: --patch FILE")
     if settings.run_hooks and (settings.dry_run or not (settings.commit or settings.branch)):
         raise UsageError("--run-hooks is for --commit or --branch, with the change in the work tree")
 
