@@ -30,11 +30,19 @@ class Replica:
     """A copy, at `tree` in `home`, of the state of the work tree at `root`: a repository of its own.
 
     `start` has the state at that moment, as the tree `start_tree`. `notices` say what the copy is without.
-    With `again`, it can be made anew. Raises RepositoryError where git cannot read the repository, OSError
-    if it cannot be written.
+    With `again`, it can be made anew; `layered` says whether commands can be shown layers, if that is known.
+    Raises RepositoryError where git cannot read the repository, OSError if the copy cannot be written.
     """
 
-    def __init__(self, root: Path, home: Path, *, again: bool = False, without: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        home: Path,
+        *,
+        again: bool = False,
+        without: Iterable[Path] = (),
+        layered: bool | None = None,
+    ) -> None:
         self.root = root.resolve()
         self.tree = home / "tree"
         self._home = home
@@ -50,7 +58,7 @@ class Replica:
         self._copy_within_bounds(source, files)
         for path in empty:
             (source / os.fsdecode(path)).mkdir(parents=True, exist_ok=True)
-        self._layered = can_layer() if self._folders else True
+        self._layered = can_layer() if layered is None and self._folders else layered is not False
         if not self._layered:
             self._copy_folders(source)
         self._begin()

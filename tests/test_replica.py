@@ -91,17 +91,16 @@ def test_submodules_and_inner_repositories_are_layers(root: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_what_cannot_be_laid_over_is_copied(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("glm_agent.replica.can_layer", lambda: False)  # another kernel
-    replica = Replica(root, tmp_path / "home")
+def test_what_cannot_be_laid_over_is_copied_as_far_as_it_is_small(root: Path, tmp_path: Path) -> None:
+    for name in ("big.so", "ignored/big"):
+        (root / name).touch()
+        os.truncate(root / name, 600 << 20)
+    replica = Replica(root, tmp_path / "home", layered=False)
     assert replica.private().layers == ()
-    assert (replica.tree / "ignored/x").read_text() == "ignored/x"
-    monkeypatch.setattr("glm_agent.replica._MOST_COPIED", 3)
-    small = Replica(root, tmp_path / "small")
-    assert not (small.tree / "ignored/x").exists()
-    assert [notice.rpartition(": ")[0] for notice in small.notices] == [
-        "b/e.so: too large for a copy of what git ignores",
-        "b/ignored, ignored: too large for a copy, and no overlay can be had",
+    assert (replica.tree / "b/ignored/y").read_text() == "b/ignored/y"
+    assert (replica.tree / "b/e.so").read_text() == "b/e.so"
+    assert not (replica.tree / "ignored/x").exists()
+    assert replica.notices == [
+        "big.so: too large for a copy of what git ignores: left out",
+        "ignored: too large for a copy, and no overlay can be had: left out",
     ]
