@@ -18,6 +18,7 @@ from .snapshot import Snapshot
 from .workspace import Change, Workspace
 
 _ABSENT = b"000000 "
+_UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _HOOK_SECONDS = 600.0
 _SUBJECT = 72  # characters
 
@@ -91,6 +92,8 @@ def aim(root: Path, branch: str | None, *, run_hooks: bool) -> Target:
         raise UsageError("--run-hooks needs git 2.36 or newer")
     if branch is not None:
         _require_new(root, branch)
+    elif any(os.path.lexists(places(root).folder / name) for name in _UNFINISHED):
+        raise RepositoryError("--commit would end a merge, cherry-pick or revert; finish it, or use --branch")
     elif git.run(root, "symbolic-ref", "--quiet", "HEAD", ok=(0, 1)) == b"":
         raise RepositoryError("HEAD is detached, so --commit has no branch to go to; use --branch NAME")
     head = git.run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1)).decode().strip()
@@ -103,23 +106,15 @@ def commit(target: Target, rows: Sequence[Moved], store: Snapshot, folder: Path,
     `folder` is for what that needs on the way. Raises RepositoryError if a file of it had changes before the
     run, or if the target has moved; HookError.
     """
-    root = target.root
     _require_clean(target, rows)
+    _require_plain(target, rows)
     index = folder / "commit-index"
-    env = {"GIT_INDEX_FILE": str(index), **target.who}
-    git.run(root, "read-tree", target.head or "--empty", env=env)
-    for blob in {row.after.split(b" ")[1].decode() for row in rows if not row.after.startswith(_ABSENT)}:
-        git.run(root, "hash-object", "-w", "--stdin", stdin=store.ask("cat-file", "blob", blob))
-    git.run(root, "update-index", "-z", "--index-info", stdin=_index_info(rows), env=env)
-    tree = git.run(root, "write-tree", env=env).decode().strip()
-    if target.run_hooks:
-        message = _run_hooks(target, index, tree, folder / "COMMIT_EDITMSG", message)
-    parent = ("-p", target.head) if target.head else ()
-    words = ("-c", "i18n.commitEncoding=UTF-8", "commit-tree", tree, *parent, "-F", "-")
-    made = git.run(root, *words, stdin=message.encode("utf-8", "replace"), env=env)
-    found = made.decode().strip()
-    _move(target, rows, found, message.split("\n")[0])
-    return found
+    try:
+        made = _make(target, rows, store, index, message)
+    finally:
+        index.unlink(missing_ok=True)
+    _move(target, rows, *made)
+    return made[0]
 
 
 def message(answer: str, rows: Sequence[Moved], assistant: str) -> str:
@@ -136,6 +131,24 @@ def message(answer: str, rows: Sequence[Moved], assistant: str) -> str:
         body = f"{subject}\n\n{body}".strip()
         subject = (cut.rpartition(" ")[0] or cut).rstrip(",;:") + "…"
     return "\n\n".join(filter(None, (subject, body, f"Assisted-by: {assistant}"))) + "\n"
+
+
+def _make(
+    target: Target, rows: Sequence[Moved], store: Snapshot, index: Path, message: str
+) -> tuple[str, str]:
+    """Id and subject of the commit, which nothing points to yet."""
+    root, env = target.root, {"GIT_INDEX_FILE": str(index), **target.who}
+    git.run(root, "read-tree", target.head or "--empty", env=env)
+    for blob in {row.after.split(b" ")[1].decode() for row in rows if not row.after.startswith(_ABSENT)}:
+        git.run(root, "hash-object", "-w", "--stdin", stdin=store.ask("cat-file", "blob", blob))
+    git.run(root, "update-index", "-z", "--index-info", stdin=_index_info(rows), env=env)
+    tree = git.run(root, "write-tree", env=env).decode().strip()
+    if target.run_hooks:
+        message = _run_hooks(target, index, tree, message)
+    parent = ("-p", target.head) if target.head else ()
+    words = ("-c", "i18n.commitEncoding=UTF-8", "commit-tree", tree, *parent, "-F", "-")
+    made = git.run(root, *words, stdin=message.encode("utf-8", "replace"), env=env)
+    return made.decode().strip(), message.split("\n")[0]
 
 
 def _change(row: Moved, tree: Path, held: bytes | None) -> Change:
@@ -213,6 +226,20 @@ def _require_clean(target: Target, rows: Sequence[Moved]) -> None:
         raise RepositoryError(f"{_named(dirty)} {why}")
 
 
+def _require_plain(target: Target, rows: Sequence[Moved]) -> None:
+    """No file of `rows` goes through a filter on its way into a commit: filters are programs."""
+    paths = b"".join(row.path + b"\0" for row in rows)
+    said = git.run(target.root, "check-attr", "-z", "--stdin", "filter", stdin=paths).split(b"\0")[:-1]
+    filtered = [
+        os.fsdecode(path)
+        for path, value in zip(said[::3], said[2::3], strict=True)
+        if value not in (b"unspecified", b"unset")
+    ]
+    if filtered:
+        why = "would go through a filter, such as LFS, so nothing was committed; do it with git"
+        raise RepositoryError(f"{_named(filtered)} {why}")
+
+
 def _index_info(rows: Sequence[Moved]) -> bytes:
     return b"".join(row.after + b"\t" + row.path + b"\0" for row in rows)
 
@@ -236,12 +263,13 @@ def _move(target: Target, rows: Sequence[Moved], made: str, subject: str) -> Non
         raise
 
 
-def _run_hooks(target: Target, index: Path, tree: str, file: Path, text: str) -> str:
+def _run_hooks(target: Target, index: Path, tree: str, text: str) -> str:
     """The message after the user's own hooks. Raises HookError if one of them objects."""
     _run_hook(target, "pre-commit", index)
     env = {"GIT_INDEX_FILE": str(index)}
     if git.run(target.root, "write-tree", env=env).decode().strip() != tree:
         raise HookError("pre-commit changed what was to be committed, so nothing was")
+    file = index.with_name("COMMIT_EDITMSG")
     file.write_text(text, "utf-8", "replace")
     _run_hook(target, "commit-msg", index, str(file))
     return file.read_text("utf-8", "replace")

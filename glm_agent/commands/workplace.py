@@ -59,7 +59,7 @@ def open_workplace(stage: Stage) -> Workplace:
     except OSError as error:
         why = f"{error.strerror}; TMPDIR says where it is made"
         raise RepositoryError(f"a private copy of the work tree cannot be made: {why}") from error
-    return Workplace(kind, target, stage.replica.notices)
+    return Workplace(kind, target, [*stage.replica.notices, *_layered(stage.replica)])
 
 
 def deliver(stage: Stage, session: Session, place: Workplace, tracking: Tracking | None) -> None:
@@ -80,6 +80,12 @@ def deliver(stage: Stage, session: Session, place: Workplace, tracking: Tracking
             tally.note(error.subtype, f"{error}; {_patch(stage)}")
     elif rows and place.kind == "worktree":
         stage.show(Notice(f"the work tree stays as it was; {_patch(stage)}"))
+
+
+def _layered(replica: Replica) -> list[str]:
+    names = [layer.place for layer in replica.private().layers]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [f"{shown}: commands find them in the copy, file tools do not"] if names else []
 
 
 def _kind(settings: Settings) -> Kind:
@@ -107,7 +113,7 @@ def _commit(stage: Stage, session: Session, target: Target, tracking: Tracking) 
     tally, rows = stage.tally, tracking.moved()
     assistant = f"glm-agent {__version__} ({session.started.model})"
     text = delivery.message(stage.redact(tally.answer), rows, assistant)
-    made = delivery.commit(target, rows, tracking.snapshot, temporary(stage), text)
+    made = delivery.commit(target, rows, tracking.snapshot, session.folder, text)
     tally.commit = {"id": made, "branch": target.branch or (session.started.git or {}).get("branch", "")}
 
 

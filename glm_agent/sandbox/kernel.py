@@ -14,7 +14,6 @@ _EPERM, _EINVAL = 1, 22
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _AT_EMPTY_PATH, _AT_RECURSIVE, _AT_NOFOLLOW = 0x1000, 0x8000, 0x100
-_LAYER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_TREE_CLONE, _MOVE_BOTH_EMPTY = 1, 0x44
 
 
@@ -95,11 +94,12 @@ def overlay(lower: bytes, changes: bytes) -> int:
 
     The layers are named by descriptors: what a mount is told in text may have 255 bytes.
     """
-    places = {b"lowerdir": os.open(lower, _LAYER)}
+    folder = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    places = {b"lowerdir": os.open(lower, folder)}
     for key, name in ((b"upperdir", b"upper"), (b"workdir", b"work")):
         place = os.path.join(changes, name)  # noqa: PTH118 - dear to load
         os.makedirs(place, 0o700, exist_ok=True)  # noqa: PTH103
-        places[key] = os.open(place, _LAYER)
+        places[key] = os.open(place, folder)
     context = system(430, b"overlay", 1)  # fsopen, FSOPEN_CLOEXEC
     for key, descriptor in places.items():
         system(431, context, 1, key, b"/proc/self/fd/%d" % descriptor, 0)  # fsconfig, FSCONFIG_SET_STRING

@@ -409,6 +409,17 @@ def test_a_file_that_was_dirty_before_is_not_committed(repo: Path, glm: Run, how
 
 
 @pytest.mark.slow
+def test_a_file_that_a_filter_would_change_is_not_committed(repo: Path, glm: Run) -> None:
+    (repo / ".gitattributes").write_text("*.bin filter=lfs\n")
+    git(repo, "config", "filter.lfs.clean", "touch ran")
+    before = state(repo)
+    ran = play(glm, "--commit", turns=(write("a.bin", "x\n"), DONE))
+    assert (ran.code, ran.result["commit"]) == (45, None)
+    assert ran.result["errors"][0].startswith("a.bin would go through a filter")
+    assert state(repo).refs == before.refs and not (repo / "ran").exists()
+
+
+@pytest.mark.slow
 def test_the_first_commit_of_all_can_be_made(tmp_path: Path, glm: Run) -> None:
     root = tmp_path / "unborn"
     root.mkdir()
