@@ -115,6 +115,10 @@ class Budget:
         what = steps if near in _STEPS else other
         return f"\n\n[note: {what}. Secure a working change now, check it, and report.]"
 
+    def tell_anew(self) -> None:
+        """The note goes to a model that knows nothing of it."""
+        self._told = False
+
     def _nearest(self) -> Cap | None:
         """The cap that is nearly used up, or that will not hold the next turns."""
         used, next_turns = self._used(), self._next_turns()

@@ -78,6 +78,12 @@ class Fitter:
             self._replace(cleared[0])
         return self._sent
 
+    def restart(self) -> None:
+        """Another history comes: nothing that was said so far stands before the model any more."""
+        self._history, self._base, self._taken, self._fitted, self._sent = (), [], 0, 0, []
+        self._summary, self._summed = "", 0
+        self.forget()
+
     def tell(self, prompt_tokens: int) -> bool:
         """Takes the provider's count of what `fit` gave last, 0 for none; True if it silently overflowed."""
         overflowed = prompt_tokens > self.window

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -32,8 +32,11 @@ __all__ = [
     "elsewhere",
     "environment",
     "find_root",
+    "hook",
+    "identity",
     "ignored",
     "obstacle",
+    "refer",
     "run",
     "stamp",
 ]
@@ -47,10 +50,10 @@ class GitError(RepositoryError):
         self.exit_code = exit_code
 
 
-def argv(root: Path, *args: str) -> list[str]:
-    """The whole command line for `git ARGS` in `root`, with every override."""
+def argv(root: Path, *args: str, more: Collection[str] = ()) -> list[str]:
+    """The whole command line for `git ARGS` in `root`, with every override; `more` verbs may be used."""
     verb = next(iter(args[_options(args) :]), "")
-    if args and verb not in gitrules.VERBS:
+    if args and verb not in gitrules.VERBS and verb not in more:
         raise ValueError(f"git {verb} is not among gitrules.VERBS, the words that stay on this machine")
     overrides = [*gitrules.OVERRIDES, f"core.excludesFile={_own_ignore_file(root)}"]
     if (place := os.path.realpath(root)) in _trusted:
@@ -107,6 +110,37 @@ def elsewhere(root: Path) -> list[Path]:
         named = _scan(root, stamp(root)).files
         found += [*places, *gitdir.lenders(places), *(root / name for name in named)]
     return found
+
+
+def refer(root: Path, *args: str, env: Mapping[str, str], ok: tuple[int, ...] = (0,)) -> bytes:
+    """What a git command that may move references prints. Raises GitError as `run` does."""
+    done = _done(root, argv(root, *args, more=gitrules.REFERENCES), environment(root, env), b"", _TIMEOUT)
+    if done.code not in ok:
+        raise GitError(f"git {args[0]} failed: {_first_line(done)}", done.code)
+    return done.stdout
+
+
+def identity(root: Path) -> dict[str, str] | None:
+    """Who the user is in `root`, as variables for git: by their own configuration too. None if unknown."""
+    own = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG", "EMAIL", "XDG_CONFIG_HOME", "HOME")
+    env = {name: value for name, value in os.environ.items() if name.startswith(own)}
+    env |= {"PATH": _path(root), "LC_ALL": "C.UTF-8", "GIT_DIR": str(gitdir.locate(root).folder)}
+    found: dict[str, str] = {}
+    for who in ("AUTHOR", "COMMITTER"):
+        words = ("-c", "user.useConfigOnly=true", "var", f"GIT_{who}_IDENT")
+        done = _done(root, [binary(root), "-C", str(root), *words], env, b"", _SCAN)
+        name, _, rest = done.stdout.decode("utf-8", "surrogateescape").rpartition("> ")[0].partition(" <")
+        if done.code or not name:
+            return None
+        found |= {f"GIT_{who}_NAME": name, f"GIT_{who}_EMAIL": rest}
+    return found
+
+
+def hook(root: Path, name: str, *args: str, index: Path) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment for a hook of the user's, run as they would run it; none is no failure."""
+    env = {key: value for key, value in os.environ.items() if key not in gitrules.LEADING}
+    env |= {"GIT_INDEX_FILE": str(index), "GIT_EDITOR": ":", "GIT_TERMINAL_PROMPT": "0"}
+    return [binary(root), "-C", str(root), "hook", "run", "--ignore-missing", name, "--", *args], env
 
 
 def stamp(root: Path) -> tuple[int, ...]:

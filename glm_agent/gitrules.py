@@ -16,6 +16,9 @@ VERBS = {
     *("write-tree",),
 }
 
+# What besides moves a reference: for a commit that the user asked for, and for nothing else.
+REFERENCES = {"check-ref-format", "update-ref"}
+
 ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,

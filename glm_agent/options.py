@@ -270,6 +270,33 @@ FromReport = Annotated[
         show_default=False,
     ),
 ]
+DryRun = Annotated[
+    bool | None,
+    typer.Option(
+        "--dry-run", help="Leave the work tree as it is; stdout gets the patch.", show_default=False
+    ),
+]
+Worktree = Annotated[
+    bool | None,
+    typer.Option(
+        "--worktree", help="Work in a private copy; what succeeds is applied at the end.", show_default=False
+    ),
+]
+Attempts = Annotated[
+    str | None, _text("--attempts", "Try up to N times, each in a copy of its own; the best counts.", "N")
+]
+Commit = Annotated[
+    bool | None, typer.Option("--commit", help="Commit what succeeds, and only that.", show_default=False)
+]
+Branch = Annotated[
+    str | None, _text("--branch", "Commit what succeeds to a new branch, without switching to it.", "NAME")
+]
+RunHooks = Annotated[
+    bool | None,
+    typer.Option(
+        "--run-hooks", help="Run the hooks pre-commit and commit-msg for that commit.", show_default=False
+    ),
+]
 
 JsonSchema = Annotated[
     str | None,

@@ -65,6 +65,12 @@ class Settings:
     flaky_runs: int = 0
     from_report: tuple[str, ...] = ()
     allow_merge: bool = False
+    dry_run: bool = False
+    worktree: bool = False
+    attempts: int | None = None
+    commit: bool = False
+    branch: str | None = None
+    run_hooks: bool = False
     json_schema: str | None = None
     agents_md: bool = True
     append_system_prompt: str | None = None
@@ -224,6 +230,12 @@ OPTIONS: dict[str, Option] = {
     "flaky_runs": Option(integer(0)),
     "from_report": Option(texts, file=False),
     "allow_merge": Option(flag),
+    "dry_run": Option(flag),
+    "worktree": Option(flag),
+    "attempts": Option(integer(1)),
+    "commit": Option(flag),
+    "branch": Option(text, file=False),
+    "run_hooks": Option(flag),
     "json_schema": Option(text, file=False),
     "agents_md": Option(flag),
     "append_system_prompt": Option(text),

@@ -36,7 +36,7 @@ class Snapshot:
     """
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self.root = self._root = root
+        self._root = root
         self._own = folder / "git"
         self.folder = folder
         self.problems: list[str] = []
@@ -116,6 +116,15 @@ class Snapshot:
     def changes(self, before: str, after: str) -> list[Json]:
         """What differs between two trees, as rows of `changes.read`."""
         return changes.read(self._compare(before, after, *changes.FORM))
+
+    @property
+    def root(self) -> Path:
+        """The work tree."""
+        return self._root
+
+    def ask(self, *args: str, stdin: bytes = b"") -> bytes:
+        """What git prints about the trees that are kept here."""
+        return self._git(*args, stdin=stdin)
 
     def _compare(self, before: str, after: str, *form: str) -> bytes:
         options = ("-r", "--find-renames", "--no-ext-diff", "--no-textconv")
@@ -283,10 +292,6 @@ class Snapshot:
         """What may make git convert files, besides `.gitattributes` in the tree; b"" if nothing does."""
         converts = re.search(rb"autocrlf = (?!false|no|off|0)", _content(self._own / "config"))
         return _content(self._own / "info" / "attributes") + (converts[0] if converts else b"")
-
-    def ask(self, *args: str, stdin: bytes = b"") -> bytes:
-        """What git prints of the trees that are kept here."""
-        return self._git(*args, stdin=stdin)
 
     def _git(
         self,

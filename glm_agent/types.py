@@ -162,6 +162,7 @@ class Started:
     stdin: Literal["read", "skipped", "none"]
     instructions: list[Json]
     version: str
+    workdir: Literal["in-place", "worktree", "dry-run"] = "in-place"
 
 
 @dataclass(slots=True)
@@ -189,6 +190,8 @@ class Result:
     policy: list[Json] = field(default_factory=list[Json])
     notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
+    attempts: list[Json] = field(default_factory=list[Json])
+    commit: Json | None = None
 
 
 @dataclass(slots=True)

@@ -51,7 +51,8 @@ class Entry(NamedTuple):
 class Workspace:
     """Files beneath `root` but for `secrets`. Every path is text from outside, and all raise ToolError.
 
-    `forbidden` gives the reason why a path may not be written.
+    `forbidden` gives the reason why a path may not be written. Absolute paths are below `known_as`, if that
+    is where the files seem to be.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Workspace:
         root: Path,
         secrets: Secrets | None = None,
         forbidden: Callable[[str], str | None] = policy.forbidden,
+        known_as: Path | None = None,
     ) -> None:
         self.root = root.resolve()
         self.secrets = secrets or Secrets()
         self._forbidden = forbidden
-        self._spellings = (PurePosixPath(self.root), PurePosixPath(root.absolute()))
+        known_as = known_as or root
+        self._spellings = (PurePosixPath(known_as.resolve()), PurePosixPath(known_as.absolute()))
 
     def locate(self, path: str) -> str:
         """`path` relative to the root, '.' for the root; what the disk holds there is not looked at."""

@@ -18,6 +18,7 @@ from ..git import find_root
 from ..redact import Redactor
 from ..render import View, Wanted, choose, discard, expendable, writer
 from ..render.sanitize import clean
+from ..replica import Replica
 from ..settings import Settings
 from ..types import Event, Finished, Started
 from . import artefacts
@@ -53,7 +54,13 @@ class Stage:
         self.endings: list[Callable[[], None]] = []
         self.closers: list[Callable[[], None]] = []
         self.reserve: Reserve | None = None
+        self.replica: Replica | None = None
         self._has_begun = False
+
+    @property
+    def tree(self) -> Path:
+        """Where the run's files are: the repository's root, unless it works in a private copy."""
+        return self.replica.tree if self.replica else self.top
 
     @property
     def top(self) -> Path:
@@ -183,8 +190,12 @@ def conduct(
     flags: Mapping[str, object],
     events_of: Callable[[Stage], Generator[Event]],
     start: Mapping[str, str] | None = None,
+    implied: Callable[[Settings], Settings] = lambda settings: settings,
 ) -> int:
-    """The exit code of the command whose events `events_of` yields; `start` replaces the environment."""
+    """The exit code of the command whose events `events_of` yields; `start` replaces the environment.
+
+    `implied` adds what the command takes its settings to mean.
+    """
     given = {name: value for name, value in flags.items() if name != "cd"}
     problem: Exception | None = None
     root: Path | None = None
@@ -196,7 +207,7 @@ def conduct(
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a result
         problem = error
         settings = config.fallback(given, start)
-    stage = Stage(settings, folder, root)
+    stage = Stage(implied(settings), folder, root)
     with stage.signals.installed(settings.max_wall_time):
         try:
             stage.guard(lambda: _perform(stage, problem, events_of))

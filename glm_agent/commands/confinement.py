@@ -29,6 +29,10 @@ _WAYS_ON = (
 )
 _FREEDOM = "commands are not confined: they run as you, with your files, keys and network"
 _TOO_MANY = "{} has too many files to look for secrets in; let commands read all of them: --allow-secrets '*'"
+_NO_COPY = (
+    "only the sandbox with user namespaces (tier A; glm-agent doctor) can show them a private copy at its "
+    "original's place; without --worktree, --dry-run and --attempts they run in the work tree itself"
+)
 _MECHANISMS = {"A": "namespaces+landlock+seccomp", "B": "landlock+seccomp"}
 
 
@@ -41,6 +45,7 @@ class Confinement(NamedTuple):
     gaps: tuple[str, ...]
     run: Runner | None
     notices: list[str]
+    why: str = f"runs in a sandbox, which cannot be had here; {_WAYS_ON}"  # if there is no `run`
 
     def record(self) -> Json:
         """What `init` says of it."""
@@ -52,14 +57,14 @@ class Confinement(NamedTuple):
     def runner(self) -> Runner:
         """What runs the user's own commands. Raises SandboxError where there is none."""
         if self.run is None:
-            raise SandboxError(f"--verify runs in a sandbox, which cannot be had here; {_WAYS_ON}")
+            raise SandboxError(f"--verify {self.why}")
         return self.run
 
 
 def open_workspace(stage: Stage) -> Workspace:
     """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
     reserve = _reserve(stage)
-    return Workspace(stage.top, reserve.secrets, reserve.forbidden)
+    return Workspace(stage.tree, reserve.secrets, reserve.forbidden, stage.top)
 
 
 def fence_files(stage: Stage, folder: Path, *, writes: bool) -> Fence:
@@ -90,6 +95,9 @@ def _choose(stage: Stage, command: str) -> Confinement:
         raise UsageError("fix changes files; for a read-only run, use `glm-agent ask`")
     if command == "ask" and mode != "read-only":
         raise UsageError("ask changes nothing: its commands run in the read-only sandbox, or not at all")
+    if stage.replica and (mode == _FREE or sandbox.probe().tier != "A"):
+        notice, why = f"commands are not offered: {_NO_COPY}", f"is not run: {_NO_COPY}"
+        return Confinement(mode, None, False, (), None, [notice], why)
     if mode == _FREE:
         return Confinement(mode, None, True, (), sandbox.unconfined(stage.top), [_FREEDOM])
     if stage.root is None and settings.sandbox is None:
@@ -162,6 +170,7 @@ def _policy(stage: Stage, mode: str) -> Policy:
         readable=(*found.readable, *_elsewhere(git_has, found.root)),
         instead=tuple(masked_settings(git_has, found.store)) if git_has else (),
         protected=_reserve(stage).protected(),
+        private=stage.replica.private() if stage.replica else None,
         read_only=mode == "read-only",
         network=settings.network,
     )
@@ -174,7 +183,7 @@ def _reserve(stage: Stage) -> Reserve:
 
 def _reach(stage: Stage, outputs: Path, writes: bool) -> Reach:
     outputs.mkdir(mode=0o700, parents=True, exist_ok=True)  # there can be no rule for what is not there
-    top = stage.top.resolve()
+    top = stage.tree.resolve()
     home = Path(stage.settings.environment.get("HOME", "/"))
     git_reads: list[Path] = []
     with suppress(RepositoryError):  # without git, there are other ways to search
@@ -193,8 +202,8 @@ def _folders(stage: Stage) -> tuple[Path, Path]:
     """What commands keep for this repository, and what only for this run: both outside of it."""
     state = _kept(stage)
     if stage.settings.ephemeral or _is_beneath(state, stage.top):
-        state = _temporary(stage)
-    return state, _temporary(stage)
+        state = temporary(stage)
+    return state, temporary(stage)
 
 
 def _kept(stage: Stage) -> Path:
@@ -202,7 +211,8 @@ def _kept(stage: Stage) -> Path:
     return config.state_home() / "commands" / key
 
 
-def _temporary(stage: Stage) -> Path:
+def temporary(stage: Stage) -> Path:
+    """A new folder outside of the repository, for this run only. Raises SandboxError if there is none."""
     import tempfile  # 14 ms
 
     folder = Path(tempfile.mkdtemp(prefix="glm-agent-")).resolve()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 
-from .. import config, repository, verify
+from .. import repository, verify
 from ..errors import AuthError, UsageError
 from ..keeping import Keeper
-from ..lock import Lock, hold
 from ..snapshot import Snapshot
 from ..types import Event, Notice
 from ..verify import Unmet
 from . import artefacts, evidence, judgement, reports, task
+from .attempts import Attempts
 from .conduct import Stage, conduct
 from .confinement import choose
 from .evidence import Checks
 from .session import Session, open_session, work
 from .tracking import Tracking
+from .workplace import Workplace, deliver, open_workplace, print_dry_patch
 
 _REMINDERS = 2
 _UNCHANGED = (
@@ -27,7 +28,7 @@ _UNCHANGED = (
 
 def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, str] | None = None) -> int:
     """The exit code of a whole run; `start` replaces the process's environment."""
-    return conduct(flags, lambda stage: _events(stage, argument), start)
+    return conduct(flags, lambda stage: _events(stage, argument), start, print_dry_patch)
 
 
 def _events(stage: Stage, argument: str | None) -> Generator[Event]:
@@ -39,7 +40,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
             return
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top, allow_merge=settings.allow_merge)
-    lock, unlocked = _only_writer(stage)
+    place = open_workplace(stage)
     confinement = choose(stage, "fix")
     checks, notices = evidence.choose(stage, confinement)
     if not given.text.strip() and not checks.checks:
@@ -51,18 +52,12 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
             raise
         _end_unasked(stage, evidence.nothing_to_do(stage.tally.before))
         return
-    lock.name(session.folder.name)
+    place.lock.name(session.folder.name)
+    session.started.workdir = place.kind
     yield session.started
-    yield from map(Notice, (*session.notices, *notices, *unlocked, *judgement.warnings(stage)))
+    yield from map(Notice, (*session.notices, *notices, *place.notices, *judgement.warnings(stage)))
     stage.tally.may_be_unchanged = settings.allow_empty
-    yield from _Fix(stage, session, checks).events(given.text)
-
-
-def _only_writer(stage: Stage) -> tuple[Lock, list[str]]:
-    """The lock on the work tree, until the run ends, and a notice if there is none to be had."""
-    lock = hold(stage.top, None if stage.settings.ephemeral else config.state_home())
-    stage.closers.append(lock.release)
-    return lock, [lock.problem] if lock.problem else []
+    yield from _Fix(stage, session, checks, place).events(given.text)
 
 
 def _end_unasked(stage: Stage, answer: str) -> None:
@@ -73,17 +68,30 @@ def _end_unasked(stage: Stage, answer: str) -> None:
 class _Fix:
     """One run: baseline, rounds of agent and checks, and at the end the diff, which comes from git."""
 
-    def __init__(self, stage: Stage, session: Session, checks: Checks) -> None:
+    def __init__(self, stage: Stage, session: Session, checks: Checks, place: Workplace) -> None:
         self._stage = stage
         self._session = session
         self._checks = checks
         self._reminders = 0
-        snapshot = Snapshot(stage.top, session.folder)
-        keeper = Keeper(snapshot, session.folder)
-        self._tracking = Tracking(snapshot, keeper, session.workspace, session.agent.tools.get)
-        stage.first.append(self._tracking)
+        self._place = place
+        self._counts: Tracking | None = None
+        self._attempts = Attempts(stage, session, self._track)
+        stage.first.append(lambda event: self._tracking(event))
         # before any file that the user asked for is written
-        stage.endings[:0] = [self._collect, self._tracking.settle]
+        stage.endings[:0] = [self._collect, lambda: self._tracking.settle()]
+        stage.endings.append(lambda: deliver(stage, session, place, self._counts))
+
+    @property
+    def _tracking(self) -> Tracking:
+        return self._attempts.tracking
+
+    def _track(self, number: int) -> Tracking:
+        stage, session = self._stage, self._session
+        in_place = self._place.kind == "in-place"
+        folder = session.folder if in_place else session.folder / "attempts" / str(number)
+        snapshot = Snapshot(stage.tree, folder)
+        keeper = Keeper(snapshot, folder) if in_place else None
+        return Tracking(snapshot, keeper, session.workspace, session.agent.tools.get)
 
     def events(self, task_text: str) -> Generator[Event]:
         if self._checks.checks:
@@ -98,8 +106,15 @@ class _Fix:
                 _end_unasked(self._stage, evidence.nothing_to_do(baseline))
                 return
             task_text = f"Make this pass.\n\n{verify.report(failing)}"
-        yield from self._tracking.begin()
-        yield from self._rounds(task_text)
+        while True:
+            if self._checks.checks:
+                self._tracking.watch()
+            yield from self._tracking.begin()
+            yield from self._rounds(task_text)
+            self._attempts.end()
+            if not self._attempts.begin_another():
+                return
+            self._reminders = 0
 
     def _rounds(self, prompt: str) -> Generator[Event]:
         """Agent, then checks, until they pass, the rounds are used up, or a cap stops the agent."""
@@ -130,24 +145,24 @@ class _Fix:
     def _collect(self) -> None:
         """The run's changes, its patch and its evidence, however it ended."""
         tally, settings = self._stage.tally, self._stage.settings
-        tally.changes, patch, notices = self._tracking.collect()
-        for notice in notices:
-            self._stage.show(notice)
+        best = self._attempts.settle()
+        tally.changes, patch, self._counts = best.changes, best.patch, best.tracking
         if not settings.ephemeral:
             kept = str(self._session.folder / "patch.diff")
             artefacts.write(kept, patch)
             tally.patch_file = kept
         if checks := self._checks.checks:
             after = tally.after[-len(checks) :]
-            created = self._tracking.created()
+            created = best.tracking.created()
             tally.verification = {**verify.compare(tally.before, after), "created": created}
         if settings.patch == "-":
             artefacts.print_patch(patch)
         elif settings.patch:
             artefacts.write(settings.patch, patch)
             tally.patch_file = settings.patch
-        judgement.judge(self._stage, self._tracking, patch)
-        if self._tracking.has_changes() or tally.may_be_unchanged or tally.subtypes:
+        if self._place.kind == "in-place":
+            judgement.put_back(self._stage, best.tracking)
+        if best.tracking.has_changes() or tally.may_be_unchanged or tally.subtypes:
             return
         if denied := ", ".join(dict.fromkeys(str(denial["path"]) for denial in tally.denials)):
             tally.note("error_policy", f"nothing was changed, and what was tried is not allowed: {denied}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from .. import bounds, git, outcome, sections, weakening
 from ..bounds import Bounds
@@ -10,7 +11,7 @@ from ..errors import RepositoryError
 from ..globs import fits
 from ..paths import shown
 from ..settings import Settings
-from ..types import Notice
+from ..types import Json, Notice
 from .conduct import Stage
 from .tracking import Tracking
 
@@ -40,22 +41,34 @@ def warnings(stage: Stage) -> Iterator[str]:
             yield f"{option} {shown(glob)}: no tracked file fits that"
 
 
-def judge(stage: Stage, tracking: Tracking, patch: bytes) -> None:
-    """Notes what is out of bounds, and puts the tree back if nothing worse has happened."""
-    tally = stage.tally
+class Judgement(NamedTuple):
+    """Rows of what is out of bounds, and lines on tests that lost something."""
+
+    breaches: list[Json]
+    weaker: list[str]
+
+    def tell(self, stage: Stage) -> None:
+        """Of the diff that counts."""
+        stage.tally.policy = self.breaches
+        for line in self.weaker:
+            _notice(stage, f"tests are weaker: {line}")
+
+
+def judge(stage: Stage, changes: list[Json], patch: bytes) -> Judgement:
+    """Notes what is out of bounds."""
     files = list(sections.read(patch)) if len(patch) <= _LARGEST else []
-    for line in weakening.find(files):
-        _notice(stage, f"tests are weaker: {line}")
     marks = {file.path: file.marks for file in files}
-    tally.policy = bounds.breaches(tally.changes, bounds_of(stage.settings), marks)
-    for line in bounds.said(tally.policy):
-        tally.note("error_policy", line)
-    end = outcome.decide(tally.subtypes, tally.signum)
-    if tally.policy and end.subtype == "error_policy" and not stage.settings.keep:
-        _put_back(stage, tracking)
+    breaches = bounds.breaches(changes, bounds_of(stage.settings), marks)
+    for line in bounds.said(breaches):
+        stage.tally.note("error_policy", line)
+    return Judgement(breaches, list(weakening.find(files)))
 
 
-def _put_back(stage: Stage, tracking: Tracking) -> None:
+def put_back(stage: Stage, tracking: Tracking) -> None:
+    """Makes the tree what it was if the diff is out of bounds, and nothing worse has happened."""
+    end = outcome.decide(stage.tally.subtypes, stage.tally.signum)
+    if not stage.tally.policy or end.subtype != "error_policy" or stage.settings.keep:
+        return
     kept = f"; the diff is in {file}" if (file := stage.tally.patch_file) else ""
     try:
         problems = tracking.put_back()

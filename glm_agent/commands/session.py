@@ -42,6 +42,7 @@ class Session(NamedTuple):
     notices: list[str]
     answer: Answer | None
     workspace: Workspace
+    restart: Callable[[], None]  # to be called when the history begins anew
 
 
 def open_session(
@@ -76,7 +77,7 @@ def open_session(
     started.sandbox = confinement.record()
     started.instructions = [instruction.record() for instruction in told]
     notices += [*confinement.notices, *_warnings(stage, task, dialect)]
-    return Session(folder, agent, [], started, notices, answer, workspace)
+    return Session(folder, agent, [], started, notices, answer, workspace, client.fitter.restart)
 
 
 def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, bool]:

@@ -57,6 +57,8 @@ class Tally:
     notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
     signum: int | None = None
+    attempts: list[Json] = field(default_factory=list[Json])
+    commit: Json | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -114,6 +116,8 @@ class Tally:
                 policy=self.policy,
                 notices=self.notices,
                 errors=self.errors,
+                attempts=self.attempts,
+                commit=self.commit,
             )
         )
 

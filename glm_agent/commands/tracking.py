@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from .. import patching, state
+from .. import delivery, patching, state
+from ..delivery import Moved
 from ..errors import ToolError
 from ..keeping import Keeper
 from ..restore import restore
@@ -18,7 +19,7 @@ _MOST_CREATED = 100
 
 
 class Tracking:
-    """A sink that takes note of what tools write, and takes trees when it is told to.
+    """A sink that takes note of what tools write, and takes trees when it is told to; `tree` is where.
 
     What the user's checks write is none of the run's: `begin` comes after the baseline, `end` before the
     checks that follow the work, and `disown` before more work.
@@ -27,11 +28,12 @@ class Tracking:
     def __init__(
         self,
         snapshot: Snapshot,
-        keeper: Keeper,
+        keeper: Keeper | None,
         workspace: Workspace,
         tool: Callable[[str], Tool | None],
     ) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
+        self.tree = snapshot.root
         self._keeper = keeper
         self._workspace = workspace
         self._tool = tool
@@ -48,29 +50,30 @@ class Tracking:
         match event:
             case ToolStarted(call):
                 found = self._writes[call.id] = list(self._paths(call))
-                if self._start and (whole := self._snapshot.complete(self._start, found)) != self._start:
+                if self._start and (whole := self.snapshot.complete(self._start, found)) != self._start:
                     self._start = whole
-                    self._keeper.include(found)
-                if found or call.name == "bash":
+                    if self._keeper:
+                        self._keeper.include(found)
+                if self._keeper and (found or call.name == "bash"):
                     self._keeper.started(found, is_command=call.name == "bash")
             case Said(ToolResult(call_id=call_id, ok=ok)) if call_id in self._writes:
                 found = self._writes[call_id] if ok else []
                 self._touched.update(found)
-                self._keeper.ended(found)
+                if self._keeper:
+                    self._keeper.ended(found)
             case Verified() if self._known is not None:
-                self._created |= self._snapshot.untracked() - self._known
+                self._created |= self.snapshot.untracked() - self._known
             case _:
                 pass
 
     def keep(self) -> None:
         """What there is now is what an undo brings back."""
-        if self._keeper.record is None:
-            self._keeper.begin(self._snapshot.take())
+        if self._keeper:
+            self._keep(self.snapshot.take())
 
     def begin(self) -> Iterator[Notice]:
         self._start = self._taken()
-        if self._keeper.record is None:
-            self._keeper.begin(self._start)
+        self._keep(self._start)
         return self._problems()
 
     def resume(self) -> None:
@@ -84,12 +87,12 @@ class Tracking:
     def disown(self) -> None:
         """What was written since the last `end` was there before what follows."""
         if self._start and self._end:
-            self._start = self._snapshot.carry(self._start, self._end, self._snapshot.take(self._touched))
+            self._start = self.snapshot.carry(self._start, self._end, self.snapshot.take(self._touched))
 
     def has_changes(self) -> bool:
         """Whether the work changed anything, be it where no diff can tell."""
         return self._end is not None and (
-            self._end != self._start or any(map(self._snapshot.is_elsewhere, self._touched))
+            self._end != self._start or any(map(self.snapshot.is_elsewhere, self._touched))
         )
 
     def collect(self) -> tuple[list[Json], bytes, Iterator[Notice]]:
@@ -98,47 +101,56 @@ class Tracking:
             return [], b"", iter(())
         notices = self.end() if self._end is None else iter(())
         end = self._end or self._start
-        changes = self._snapshot.changes(self._start, end)
-        return changes, self._snapshot.diff(self._start, end), notices
+        changes = self.snapshot.changes(self._start, end)
+        return changes, self.snapshot.diff(self._start, end), notices
+
+    def moved(self) -> list[Moved]:
+        """The same changes, path by path, with the blobs that `snapshot` keeps."""
+        end = self._end or self._start
+        return delivery.moved(self.snapshot, self._start, end) if self._start and end else []
 
     def watch(self) -> None:
         """From here on, what appears while checks run is what they create."""
-        self._known = self._snapshot.untracked()
+        self._known = self.snapshot.untracked()
 
     def created(self) -> list[str]:
         """Some of the files that the checks created; what git ignores is not among them."""
         return sorted(self._created)[:_MOST_CREATED]
 
+    def _keep(self, tree: str) -> None:
+        if self._keeper and self._keeper.record is None:
+            self._keeper.begin(tree)
+
     def _taken(self) -> str:
-        tree = self._snapshot.take(self._touched)
+        tree = self.snapshot.take(self._touched)
         if self._known is not None:
             self.watch()
         return tree
 
     def settle(self) -> None:
         """The session writes no more: what there is now is what it left."""
-        if self._start is not None:
-            self._keeper.end(self._snapshot.take(self._touched), self._touched)
+        if self._keeper and self._start is not None:
+            self._keeper.end(self.snapshot.take(self._touched), self._touched)
 
     def put_back(self) -> list[str]:
         """The tree as it was before the work, with what the user's checks wrote; what could not be put back.
 
         Raises RepositoryError, with nothing put back, where a file has been changed meanwhile.
         """
-        record = self._keeper.record
+        record = self._keeper and self._keeper.record
         if record is None or self._start is None or self._end is None:
             return []
-        changed = {os.fsdecode(path) for path, _ in self._snapshot.differences(self._start, self._end)}
-        files = self._snapshot.carry(record.start.files, record.start.tree, self._start)
-        now = state.take(self._snapshot, self._snapshot.take(self._touched))
+        changed = {os.fsdecode(path) for path, _ in self.snapshot.differences(self._start, self._end)}
+        files = self.snapshot.carry(record.start.files, record.start.tree, self._start)
+        now = state.take(self.snapshot, self.snapshot.take(self._touched))
         wanted = record.start._replace(files=files)
-        problems = restore(self._snapshot, self._snapshot.root, now, wanted, changed)
+        problems = restore(self.snapshot, self.snapshot.root, now, wanted, changed)
         self._end = self._start
         return problems
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""
-        new = [problem for problem in self._snapshot.problems if problem not in self._told]
+        new = [problem for problem in self.snapshot.problems if problem not in self._told]
         self._told.update(new)
         return map(Notice, new)
 

@@ -111,6 +111,8 @@ def summary(result: Result) -> str:
         f"{about if result.total_cost_usd else ''}{money(result.total_cost_usd)}",
         duration(result.duration_ms / 1000),
         changed(result.changes),
+        _attempt(result.attempts),
+        f"commit {result.commit['id'][:12]} on {clip(result.commit['branch'])}" if result.commit else "",
         f"session {clip(result.session_id)}" if result.session_id else "",
     ]
     return "; ".join(part for part in parts if part)
@@ -129,6 +131,11 @@ def rows(call: ToolCall, result: ToolResult, limit: int) -> list[Row]:
     if len(every) <= limit:
         return every
     return [*every[:limit], Row("…", f"{len(every) - limit} more")]
+
+
+def _attempt(attempts: list[Json]) -> str:
+    chosen = next((row["number"] for row in attempts if row["chosen"]), 0)
+    return f"attempt {chosen} of {len(attempts)} counts" if chosen else ""
 
 
 def changed(changes: Iterable[Json]) -> str:

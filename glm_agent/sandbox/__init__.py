@@ -5,9 +5,9 @@ from __future__ import annotations
 from .fence import Fence, Reach
 from .guard import Undone, record, recover, restore
 from .kernel import shield
-from .offer import GAPS_IN_PLACE, Offer, probe
+from .offer import GAPS_IN_PLACE, Offer, can_layer, probe
 from .plan import Confined, Tier, confine
-from .policy import PROTECTED, Limits, Policy
+from .policy import PROTECTED, Layer, Limits, Policy, Private
 from .reach import installation, standard
 from .run import Ran, Runner, confined, run, unconfined, withheld
 
@@ -16,14 +16,17 @@ __all__ = [
     "PROTECTED",
     "Confined",
     "Fence",
+    "Layer",
     "Limits",
     "Offer",
     "Policy",
+    "Private",
     "Ran",
     "Reach",
     "Runner",
     "Tier",
     "Undone",
+    "can_layer",
     "confine",
     "confined",
     "installation",

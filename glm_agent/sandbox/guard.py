@@ -41,7 +41,7 @@ class Undone(NamedTuple):
 def record(policy: Policy, tier: Tier) -> None:
     """Before a command: note in the policy's store what is at its protected paths."""
     store = policy.store
-    with _opened(policy.root) as root:
+    with _opened(policy.tree) as root:
         before = {path: _look(root, path) for path in _with_parents(policy.protected)}
         inside = tier == "B" and not policy.read_only
         paths = (*policy.protected, *policy.deeper) if inside else policy.protected
@@ -53,7 +53,7 @@ def record(policy: Policy, tier: Tier) -> None:
         for path, entry in before.items():
             if inside and entry.kind == "file":
                 _copy(root, path, store / _name(path, entry))
-    note = {"root": str(policy.root), "inside": inside, "protected": paths, "before": before}
+    note = {"root": str(policy.tree), "inside": inside, "protected": paths, "before": before}
     place = _place(store, os.getpid())
     fresh = place.with_suffix(".new")
     fresh.write_text(json.dumps(note), "ascii")

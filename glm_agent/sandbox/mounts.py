@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
         base: bytes  # an existing folder, over which it is built
         binds: list[tuple[bytes, bytes, bool]]  # from where, to where, writable; parents first
+        layers: list[tuple[bytes, bytes, bytes]]  # where, what is seen there, a folder for what is changed
         links: list[tuple[bytes, bytes]]  # where, and what they say
         work: bytes
         protected: list[bytes]  # read-only
@@ -47,6 +48,7 @@ def change_root(layout: Layout) -> None:
     """
     kernel.mount(b"none", b"/", b"", 0x44000)  # MS_REC | MS_PRIVATE: nothing of this is seen outside
     trees = [(bind[1], _tree(bind)) for bind in layout["binds"]]
+    trees += [(target, kernel.overlay(real, changes)) for target, real, changes in layout["layers"]]
     kernel.mount(b"tmpfs", layout["base"], b"tmpfs", _SAFE, b"size=16m,mode=755")
     os.chdir(layout["base"])
     root = os.open(b".", _FOLDER)

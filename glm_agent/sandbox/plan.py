@@ -129,7 +129,9 @@ def _layout(policy: Policy) -> Layout:
     places = [(path, path, False) for path in kept if not path.is_relative_to(policy.root)]
     places += [(path, path, True) for path in policy.writable]
     places += [(policy.tmp, Path("/tmp"), True), (policy.tmp, Path("/var/tmp"), True)]
-    places += [(policy.home, policy.home_seen, True), (policy.root, policy.root, not policy.read_only)]
+    places += [(policy.home, policy.home_seen, True), (policy.tree, policy.root, not policy.read_only)]
+    if policy.private:
+        places.append((policy.root / ".git", policy.root / ".git", False))
     places += [(copy, place, False) for place, copy in policy.instead]
     last = {to: (source, to, writable) for source, to, writable in places}
     return {
@@ -137,6 +139,10 @@ def _layout(policy: Policy) -> Layout:
         "binds": [
             (os.fsencode(source), os.fsencode(to), writable)
             for source, to, writable in sorted(last.values(), key=lambda place: len(place[1].parts))
+        ],
+        "layers": [
+            (os.fsencode(policy.root / layer.place), os.fsencode(layer.real), os.fsencode(layer.changes))
+            for layer in (policy.private.layers if policy.private else ())
         ],
         "links": [(os.fsencode(link), os.fsencode(text)) for link, text in links.items()],
         "work": os.fsencode(policy.root),
@@ -219,6 +225,8 @@ def _rules_in_place(policy: Policy) -> list[tuple[bytes, int]]:
 
     Around what is hidden each entry has a rule of its own: what is new there can be neither read nor written.
     """
+    if policy.private:
+        raise SandboxError("a private copy cannot be shown at its original's place without user namespaces")
     read: list[Path] = []
     written = [policy.tmp, policy.home, *policy.writable]
     (read if policy.read_only else written).append(policy.root)

@@ -29,6 +29,21 @@ class Limits(NamedTuple):
     open_files: int = 65_536
 
 
+class Layer(NamedTuple):
+    """A folder below the root that a private copy is without: seen in it all the same, never written to."""
+
+    place: str  # below the root
+    real: Path
+    changes: Path  # an existing folder of ours, for what commands change in it
+
+
+class Private(NamedTuple):
+    """A copy of the tree that commands see in its place; the original's `.git` is seen in the copy."""
+
+    tree: Path
+    layers: tuple[Layer, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """For commands in the work tree `root`. All paths are absolute and without links, if they exist.
@@ -37,7 +52,8 @@ class Policy:
     and `/tmp`; the third, which they do not see, is for the guard's record. `environment` is all they get,
     `deeper` are places in the tree that exist and are protected as well, `hidden` are secret files, which
     appear empty, `homes` people's own, which are not there. Of a pair in `instead` the second is seen at the
-    first; not so in tier B, where what is hidden cannot be opened instead.
+    first; not so in tier B, where what is hidden cannot be opened instead, and which cannot show a `private`
+    copy either.
     """
 
     root: Path
@@ -56,3 +72,9 @@ class Policy:
     read_only: bool = False
     network: bool = False
     limits: Limits = field(default_factory=Limits)
+    private: Private | None = None
+
+    @property
+    def tree(self) -> Path:
+        """Where what commands see at the root really is."""
+        return self.private.tree if self.private else self.root

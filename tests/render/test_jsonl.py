@@ -90,6 +90,7 @@ def test_the_session_begins_with_init() -> None:
             "stdin": "none",
             "instructions": [],
             "version": "0.1.0",
+            "workdir": "in-place",
         }
     ]
 
@@ -261,6 +262,8 @@ RESULT_LINE: Json = {
     "policy": [],
     "notices": [],
     "errors": [],
+    "attempts": [],
+    "commit": None,
 }
 
 
