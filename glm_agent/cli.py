@@ -236,6 +236,14 @@ def show_session(session: o.SessionId, json: o.AsJson = False) -> None:
     raise typer.Exit(command.show(session, json))
 
 
+@sessions.command("rm")
+def remove_sessions(session: o.SessionIds = None, older_than: o.OlderThan = None) -> None:
+    """Remove sessions for good; one that is running stays."""
+    from .commands import sessions as command
+
+    raise typer.Exit(command.remove(session or [], older_than))
+
+
 def _flags(given: dict[str, Any]) -> dict[str, object]:
     """The options that were given, by their names in settings."""
     return {name: value for name, value in given.items() if value is not None}

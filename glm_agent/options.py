@@ -66,6 +66,13 @@ PatchFile = Annotated[
 SessionId = Annotated[
     str, typer.Argument(metavar="SESSION", help="A session's id, or how it begins.", show_default=False)
 ]
+SessionIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SESSION...", help="Sessions' ids, or how they begin.", show_default=False),
+]
+OlderThan = Annotated[
+    str | None, _text("--older-than", "Remove all that were not used for TIME, for example 30d.", "TIME")
+]
 
 Cd = Annotated[str | None, _text("--cd", "Run in DIR.", "DIR", "-C")]
 PromptFile = Annotated[str | None, _text("--prompt-file", "Read the task from FILE.", "FILE")]

@@ -124,6 +124,9 @@ def _open_journal(stage: Stage) -> Path:
         home = Path(tempfile.mkdtemp(prefix="glm-agent-"))
         _keep_out_of(stage.top, home)
         stage.closers.append(lambda: shutil.rmtree(home, ignore_errors=True))
+        folder = home / name
+        folder.mkdir(mode=0o700)
+        return folder
     journal = Journal(home / name, stage.redact)
     stage.first.append(journal)
     stage.closers.insert(0, journal.close)
