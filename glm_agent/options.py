@@ -68,7 +68,7 @@ SessionId = Annotated[
 ]
 SessionIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="SESSION...", help="Sessions' ids, or how they begin.", show_default=False),
+    typer.Argument(metavar="SESSION", help="Sessions' ids, or how they begin.", show_default=False),
 ]
 OlderThan = Annotated[
     str | None, _text("--older-than", "Remove all that were not used for TIME, for example 30d.", "TIME")
