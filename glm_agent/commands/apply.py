@@ -19,6 +19,7 @@ from ..tools import syntax
 from ..tools.patch import Prepared, prepare
 from ..types import Json
 from ..workspace import Workspace
+from . import state
 from .plain import as_json
 from .signals import Signals
 
@@ -59,18 +60,20 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     patch, _ = decode(_read(asked.source))
     folder = config.working_folder(asked.cd)
     # what the user asks for may change whatever the user may, but never what is git's own
-    workspace = Workspace(find_root(folder) or folder, Secrets(("*",)), forbidden=lambda path: None)
+    top = find_root(folder) or folder
+    workspace = Workspace(top, Secrets(("*",)), lambda path: None, state.intents(top))
+    mended = [] if asked.check else state.recover(top)
     try:
         prepared = prepare(workspace, patch, asked.reverse)
         steps = prepared.steps()
         if asked.check or not steps:
-            return prepared, prepared.lines()
+            return prepared, [*mended, *prepared.lines()]
         workspace.apply(steps)
     except ToolError as error:
         raise _refusal(error) from error
     with signals.deferred():  # what was done is said
         notes = (syntax.check(*text) for text in prepared.texts())
-        return prepared, [*prepared.lines(), *filter(None, notes)]
+        return prepared, [*mended, *prepared.lines(), *filter(None, notes)]
 
 
 def _read(source: str | None) -> bytes:

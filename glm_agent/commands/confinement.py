@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
@@ -14,10 +13,12 @@ from typing import NamedTuple
 from .. import config, git, gitdir, policy, sandbox
 from ..errors import SandboxError, UsageError
 from ..hiding import masked_settings, secret_files
+from ..intents import Intents
 from ..sandbox import Offer, Policy, Ran, Runner, Tier
 from ..secrets import Secrets
 from ..types import Json
 from ..workspace import Workspace
+from . import state
 from .conduct import Stage
 
 _USUAL = {"ask": "read-only", "fix": "workspace-write"}
@@ -53,10 +54,10 @@ class Confinement(NamedTuple):
         return self.run
 
 
-def open_workspace(stage: Stage) -> Workspace:
+def open_workspace(stage: Stage, intents: Intents) -> Workspace:
     """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
     forbidden = partial(policy.forbidden, allowed=stage.settings.allow_path, also=_also(stage))
-    return Workspace(stage.top, _secrets(stage), forbidden)
+    return Workspace(stage.top, _secrets(stage), forbidden, intents)
 
 
 def choose(stage: Stage, command: str) -> Confinement:
@@ -129,16 +130,16 @@ def _tier(offer: Offer, wanted: str | None) -> Tier | None:
 
 def _policy(stage: Stage, mode: str) -> tuple[Policy, int]:
     settings = stage.settings
-    state, tmp = _folders(stage)
+    own, tmp = _folders(stage)
     read = [Path(path).absolute() for path in settings.sandbox_read]
     words = " ".join(settings.verify) if not config.from_repository(settings, "verify") else ""
-    found = sandbox.standard(stage.top, settings.environment, state, tmp, text=words, read=read)
+    found = sandbox.standard(stage.top, settings.environment, own, tmp, text=words, read=read)
     hidden = () if "*" in settings.allow_secrets else tuple(secret_files(found.root, _secrets(stage)))
-    own = [config.state_home().resolve()] if _is_beneath(config.state_home(), stage.top) else []
+    ours = [config.state_home().resolve()] if _is_beneath(config.state_home(), stage.top) else []
     git_has = gitdir.locate(stage.top) if stage.root else None
     found = replace(
         found,
-        hidden=(*found.hidden, *hidden, *own),
+        hidden=(*found.hidden, *hidden, *ours),
         readable=(*found.readable, *_elsewhere(git_has, found.root)),
         instead=tuple(masked_settings(git_has, found.store)) if git_has else (),
         protected=policy.protected(settings.allow_path, _also(stage)),
@@ -174,15 +175,14 @@ def _hooks(stage: Stage, top: Path) -> tuple[str, ...]:
 
 def _folders(stage: Stage) -> tuple[Path, Path]:
     """What commands keep for this repository, and what only for this run: both outside of it."""
-    state = _kept(stage)
-    if stage.settings.ephemeral or _is_beneath(state, stage.top):
-        state = _temporary(stage)
-    return state, _temporary(stage)
+    kept = _kept(stage)
+    if stage.settings.ephemeral or _is_beneath(kept, stage.top):
+        kept = _temporary(stage)
+    return kept, _temporary(stage)
 
 
 def _kept(stage: Stage) -> Path:
-    key = hashlib.sha256(os.fsencode(stage.top.resolve())).hexdigest()[:16]
-    return config.state_home() / "commands" / key
+    return config.state_home() / "commands" / state.key(stage.top)
 
 
 def _temporary(stage: Stage) -> Path:

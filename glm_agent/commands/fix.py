@@ -11,7 +11,7 @@ from ..errors import AuthError, UsageError
 from ..sandbox import Runner
 from ..snapshot import Snapshot
 from ..types import Event, Notice, Verified
-from . import artefacts, task
+from . import artefacts, state, task
 from .conduct import Stage, conduct
 from .confinement import Confinement, choose
 from .session import Session, open_session, work
@@ -35,6 +35,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     if not given.text.strip() and not stage.settings.verify:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
+    mended = state.recover(stage.top)
     confinement = choose(stage, "fix")
     checks, notices = _checks(stage, confinement)
     if not given.text.strip() and not checks.commands:
@@ -47,7 +48,7 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
         _end_unasked(stage)
         return
     yield session.started
-    yield from map(Notice, (*session.notices, *notices))
+    yield from map(Notice, (*mended, *session.notices, *notices))
     stage.tally.may_be_unchanged = settings.allow_empty
     yield from _Fix(stage, session, checks).events(given.text)
 

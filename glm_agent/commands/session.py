@@ -15,13 +15,13 @@ from .. import __version__, config, dialects, instructions, repository, structur
 from ..agent import Agent
 from ..client import Client
 from ..dialects import Dialect, Wish
-from ..errors import RepositoryError
+from ..intents import Intents
 from ..journal import Journal
 from ..settings import Settings
 from ..structured import Answer
-from ..types import Event, Json, Message, Started, Tool
+from ..types import Event, Json, Message, Started, Tool, ToolStarted
 from ..workspace import Workspace
-from . import artefacts
+from . import artefacts, state
 from .conduct import Stage
 from .confinement import Confinement, open_workspace
 from .connection import choose_model, connect, open_client
@@ -54,7 +54,9 @@ def open_session(
     provider, model = choose_model(settings)
     transport = connect(settings, provider)
     folder = _open_journal(stage)
-    workspace = open_workspace(stage)
+    intents = state.intents(stage.top, None if settings.ephemeral else folder / "written.json")
+    stage.first.append(lambda event: _announce(intents, event))
+    workspace = open_workspace(stage, intents)
     built = tools.build(command, workspace, folder, confinement.run)
     kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
@@ -97,6 +99,12 @@ def _in_json(
     return change
 
 
+def _announce(intents: Intents, event: Event) -> None:
+    """The call that starts is what the next change is made for: calls that change files run alone."""
+    if isinstance(event, ToolStarted):
+        intents.call = event.call.id
+
+
 def _take_answer(stage: Stage, answer: Answer | None) -> None:
     """What fits the schema is the result; a model that was done without it has failed."""
     tally = stage.tally
@@ -116,13 +124,13 @@ def _keep_answer(stage: Stage) -> None:
 def _open_journal(stage: Stage) -> Path:
     """The session's folder, with a journal that takes every event before the views do."""
     home = config.state_home() / "sessions"
-    _keep_out_of(stage.top, config.state_home())
+    state.keep_out_of(stage.top, config.state_home())
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
     if stage.settings.ephemeral:
         import tempfile  # 14 ms
 
         home = Path(tempfile.mkdtemp(prefix="glm-agent-"))
-        _keep_out_of(stage.top, home)
+        state.keep_out_of(stage.top, home)
         stage.closers.append(lambda: shutil.rmtree(home, ignore_errors=True))
         folder = home / name
         folder.mkdir(mode=0o700)
@@ -131,20 +139,6 @@ def _open_journal(stage: Stage) -> Path:
     stage.first.append(journal)
     stage.closers.insert(0, journal.close)
     return home / name
-
-
-def _keep_out_of(top: Path, folder: Path) -> None:
-    """What we keep is no part of the repository: beneath `top`, `folder` is made to ignore itself."""
-    if not folder.resolve().is_relative_to(top.resolve()):
-        return
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (folder / ".gitignore").open("x") as file:
-            file.write("*\n")
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise RepositoryError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def _instructions(stage: Stage, workspace: Workspace) -> list[instructions.Instruction]:
