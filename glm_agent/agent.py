@@ -30,9 +30,10 @@ class Agent:
     calls: int = 0
     told_to_land: bool = False
 
-    def run(self, history: list[Message], prompt: str) -> Generator[Event]:
-        """Extend `history`, yielding an event for everything that happens; the last one is Stopped."""
-        yield _say(history, User(prompt))
+    def run(self, history: list[Message], prompt: str | None) -> Generator[Event]:
+        """Extend `history`, by `prompt` first, yielding all that happens; the last event is Stopped."""
+        if prompt is not None:
+            yield _say(history, User(prompt))
         while self.turns < self.max_turns:
             self.turns += 1
             turn = yield from self.complete(history)
@@ -40,25 +41,26 @@ class Agent:
             if not turn.calls:
                 yield Stopped("done", self.turns)
                 return
-            results = yield from self._run_tools(turn.calls)
-            results[-1].content += self._landing_note()
-            yield from (_say(history, result) for result in results)
-            final = any("final" in result.details for result in results)
+            final = yield from self.answer(history, turn.calls)
             if final or self.calls >= self.max_tool_calls:
                 yield Stopped("done" if final else "max_tool_calls", self.turns)
                 return
         yield Stopped("max_turns", self.turns)
 
-    def _run_tools(self, calls: list[ToolCall]) -> Generator[Event, None, list[ToolResult]]:
-        """Neighbouring readers run together, a writer runs alone; results keep the model's order."""
-        results: list[ToolResult] = []
+    def answer(self, history: list[Message], calls: list[ToolCall]) -> Generator[Event, None, bool]:
+        """Neighbouring readers run together, a writer alone; results keep the calls' order. True is final."""
         for reads_only, batch in groupby(calls, key=self._reads_only):
             group, size = list(batch), _AT_ONCE if reads_only else 1
             for start in range(0, len(group), size):
                 part = group[start : start + size]
                 yield from map(ToolStarted, part)
-                results += self._together(part)
-        return results
+                results = self._together(part)
+                if part[-1] is calls[-1]:
+                    results[-1].content += self._landing_note()
+                yield from (_say(history, result) for result in results)
+        return any(
+            isinstance(said, ToolResult) and "final" in said.details for said in history[-len(calls) :]
+        )
 
     def _reads_only(self, call: ToolCall) -> bool:
         tool = self.tools.get(call.name)

@@ -60,7 +60,7 @@ class Intents:
         """A new record, on the disk; None where nothing may be written there. Raises OSError."""
         file = self._folder / f"{_OPEN}{os.urandom(8).hex()}.json"
         data = {"writing": 1, "call": self.call, "keep": self._keep, "made": made, "files": files}
-        made = [above for above in (self._folder, *self._folder.parents) if not above.exists()]
+        new = [one for one in (self._folder, *self._folder.parents) if not one.exists()]
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -69,14 +69,14 @@ class Intents:
                 return None
             raise
         failpoint("intend")
-        record = Record(file, descriptor, self._keep, made)
+        record = Record(file, descriptor, self._keep, new)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with os.fdopen(os.dup(descriptor), "w") as out:
                 json.dump(data, out)
                 out.flush()
                 os.fsync(descriptor)
-            for folder in (self._folder, *(above.parent for above in made)):
+            for folder in (self._folder, *(one.parent for one in new)):
                 sync_folder(folder)
         except BaseException:
             record.close(done=False)

@@ -95,6 +95,7 @@ def drive(home: Path, how: str) -> list[Path]:
     return sorted(home.iterdir(), key=lambda path: int(path.name))
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_what_the_next_run_makes_whole(tmp_path: Path) -> None:
     *killed, last = drive(tmp_path, "kill")
     assert look(last / "tree") == (AFTER, True)
