@@ -58,9 +58,7 @@ class Agent:
                 if part[-1] is calls[-1]:
                     results[-1].content += self._landing_note()
                 yield from (_say(history, result) for result in results)
-        return any(
-            isinstance(said, ToolResult) and "final" in said.details for said in history[-len(calls) :]
-        )
+        return any(isinstance(one, ToolResult) and "final" in one.details for one in history[-len(calls) :])
 
     def _reads_only(self, call: ToolCall) -> bool:
         tool = self.tools.get(call.name)
