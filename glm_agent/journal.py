@@ -96,6 +96,11 @@ class Journal:
             raise RepositoryError(f"cannot write the session's journal: {error.strerror}") from error
 
 
+def new_id() -> str:
+    """For a session that begins now: ids sort by age."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+
+
 def running(folder: Path) -> bool:
     """Whether a run holds the session's lock."""
     try:
@@ -116,7 +121,7 @@ class Session:
     """One session as read back; `result` is None while it runs, and if it was interrupted.
 
     `messages` are a valid history, which may end with calls that are not answered. `kept` is what Memos said
-    last, `seconds` how long it ran, `damaged` the number of lines that could not be read.
+    last, `seconds` how long it ran, `ended` when it last did something, `damaged` how many lines are lost.
     """
 
     id: str
@@ -127,6 +132,7 @@ class Session:
     events: list[Event] = field(default_factory=list[Event])
     kept: Json = field(default_factory=dict[str, object])
     seconds: float = 0.0
+    ended: float = 0.0
     damaged: int = 0
 
 
@@ -224,8 +230,10 @@ def _take(session: Session, record: Json) -> None:
         case "Finished":
             session.result = mapping(record.get("result"))
         case "Said":
+            session.ended = _at(record)
             session.events.append(Said(_message(mapping(record.get("message")))))
         case "ToolStarted":
+            session.ended = _at(record)
             session.events.append(ToolStarted(_call(record.get("call"))))
         case "Discarded":
             turn = _assistant(mapping(record.get("turn")))
@@ -238,6 +246,11 @@ def _take(session: Session, record: Json) -> None:
             session.events.append(Memo(values))
         case _:
             pass
+
+
+def _at(record: Json) -> float:
+    at = record.get("at")
+    return float(at) if isinstance(at, int | float) else 0.0
 
 
 def _seconds(found: list[Json]) -> float:

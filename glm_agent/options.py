@@ -222,6 +222,24 @@ Ephemeral = Annotated[
     bool | None, typer.Option("--ephemeral", help="Keep nothing of the session.", show_default=False)
 ]
 
+Continue = Annotated[
+    bool,
+    typer.Option("--continue", "-c", help="Go on with the newest session here.", show_default=False),
+]
+Resume = Annotated[str | None, _text("--resume", "Go on with the session SESSION.", "SESSION", "-r")]
+ForkSession = Annotated[
+    bool,
+    typer.Option(
+        "--fork-session", help="Go on under a new id; the session itself stays as it is.", show_default=False
+    ),
+]
+MaybeSession = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SESSION", help="A session's id, or how it begins; else the newest here.", show_default=False
+    ),
+]
+
 Live = Annotated[
     bool, _flag("--live", "Ask the endpoint a few small questions (at most 8 requests, which cost money).")
 ]

@@ -26,7 +26,7 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 # A module imports from lower rows, and in its own row from the left only.
 RANKS = (
     ("glm_agent", "errors", "outcome", "types"),
-    ("shape", "failpoints", "records", "text", "paths", "truncate", "redact", "usage", "settings"),
+    ("shape", "failpoints", "history", "records", "text", "paths", "truncate", "redact", "usage", "settings"),
     ("gitrules", "changes", "secrets", "spelling"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),

@@ -17,7 +17,7 @@ from ..redact import Redactor
 from ..render import View, Wanted, choose, discard, expendable, writer
 from ..render.sanitize import clean
 from ..settings import Settings
-from ..types import Event, Finished, Started
+from ..types import Event, Finished, Json, Memo, Started
 from . import artefacts
 from .signals import TIME_IS_UP, Signals
 from .tally import Tally
@@ -63,6 +63,10 @@ class Stage:
         with self.signals.deferred():
             for sink in (*self.first, self.tally, *self.views):
                 sink(event)
+
+    def keep(self, values: Json) -> None:
+        """For the session to go on with, if it is interrupted."""
+        self.show(Memo(values))
 
     def finish(self) -> int:
         """The exit code, once the result is made and shown."""

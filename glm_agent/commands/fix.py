@@ -10,10 +10,11 @@ from .. import config, repository, sandbox, verify
 from ..errors import AuthError, UsageError
 from ..sandbox import Runner
 from ..snapshot import Snapshot
-from ..types import Event, Notice, Verified
+from ..types import Event, Notice, User, Verified
 from . import artefacts, state, task
 from .conduct import Stage, conduct
 from .confinement import Confinement, choose
+from .resuming import Again, Past, conduct_again
 from .session import Session, open_session, work
 from .tracking import Tracking
 
@@ -24,33 +25,45 @@ _UNCHANGED = (
 )
 
 
-def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, str] | None = None) -> int:
+def run(
+    argument: str | None,
+    flags: Mapping[str, object],
+    start: Mapping[str, str] | None = None,
+    again: Again | None = None,
+) -> int:
     """The exit code of a whole run; `start` replaces the process's environment."""
-    return conduct(flags, lambda stage: _events(stage, argument), start)
+    if again:
+        return conduct_again(again, flags, "fix", lambda stage, past: _events(stage, argument, past), start)
+    return conduct(flags, lambda stage: _events(stage, argument, None), start)
 
 
-def _events(stage: Stage, argument: str | None) -> Generator[Event]:
+def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[Event]:
     settings = stage.settings
     given = task.read(argument, settings.prompt_file, settings.stdin)
-    if not given.text.strip() and not stage.settings.verify:
+    has_task = bool(given.text.strip())
+    if past:
+        past.require_work(has_task)
+    elif not has_task and not settings.verify:
         raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
     repository.require_repository(stage.top)
     mended = state.recover(stage.top)
     confinement = choose(stage, "fix")
     checks, notices = _checks(stage, confinement)
-    if not given.text.strip() and not checks.commands:
+    if not (has_task or checks.commands or past):
         raise UsageError(*notices)
     try:
-        session = open_session(stage, "fix", given, repository.describe(stage.top), confinement)
+        session = open_session(stage, "fix", given, confinement, past)
     except AuthError:
-        if given.text.strip() or not (yield from _pass_already(checks)):
+        if has_task or past or not (yield from _pass_already(checks)):
             raise
         _end_unasked(stage)
         return
     yield session.started
+    yield session.memo
     yield from map(Notice, (*mended, *session.notices, *notices))
     stage.tally.may_be_unchanged = settings.allow_empty
-    yield from _Fix(stage, session, checks).events(given.text)
+    work = _Fix(stage, session, checks)
+    yield from work.go_on(past, given.text) if past else work.events(given.text)
 
 
 class _Checks(NamedTuple):
@@ -91,6 +104,12 @@ def _end_unasked(stage: Stage) -> None:
     stage.tally.may_be_unchanged = True
 
 
+def _complete(baseline: Sequence[Verified]) -> str | None:
+    """The task where none is given: that what fails passes; None if nothing does."""
+    failing = [check for check in baseline if check.exit_code != 0]
+    return f"Make this pass.\n\n{verify.report(failing)}" if failing else None
+
+
 class _Fix:
     """One run: baseline, rounds of agent and checks, and at the end the diff, which comes from git."""
 
@@ -100,7 +119,7 @@ class _Fix:
         self._checks = checks
         self._reminders = 0
         snapshot = Snapshot(stage.top, session.folder)
-        self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get)
+        self._tracking = Tracking(snapshot, session.workspace, session.agent.tools.get, stage.keep)
         stage.first.append(self._tracking)
         stage.endings.insert(0, self._collect)  # before any file that the user asked for is written
 
@@ -108,19 +127,32 @@ class _Fix:
         baseline = yield from self._verify("before")
         for check in baseline:
             verify.require_runnable(check)
-        failing = [check for check in baseline if check.exit_code != 0]
-        if not task_text.strip():
-            if not failing:
-                _end_unasked(self._stage)
-                return
-            task_text = f"Make this pass.\n\n{verify.report(failing)}"
+        prompt = task_text if task_text.strip() else _complete(baseline)
+        if prompt is None:
+            _end_unasked(self._stage)
+            return
         yield from self._tracking.begin()
-        yield from self._rounds(task_text)
+        yield from self._rounds(prompt, self._stage.settings.verify_rounds)
 
-    def _rounds(self, prompt: str) -> Generator[Event]:
+    def go_on(self, past: Past, task_text: str) -> Generator[Event]:
+        """From where the session was interrupted, or with a new task from where it ended."""
+        tally, rounds = self._stage.tally, self._stage.settings.verify_rounds
+        if not self._tracking.go_on(past.session.kept, past.session.events):
+            tally.before.clear()
+            yield from self.events(task_text or past.task)
+            return
+        prompt = task_text if task_text.strip() else None
+        if prompt is None:
+            rounds = max(1, rounds - len(tally.after) // max(1, len(self._checks.commands)))
+            self._reminders = sum(message == User(_UNCHANGED) for message in self._session.history)
+            if not self._session.history:
+                prompt = past.task if past.task.strip() else _complete(tally.before)
+        yield from self._rounds(prompt, rounds)
+
+    def _rounds(self, prompt: str | None, rounds: int) -> Generator[Event]:
         """Agent, then checks, until they pass, the rounds are used up, or a cap stops the agent."""
         failing: list[Verified] = []
-        for left in range(self._stage.settings.verify_rounds - 1, -1, -1):
+        for left in range(rounds - 1, -1, -1):
             finished = yield from self._work(prompt)
             checks = yield from self._verify("after")
             failing = [check for check in checks if check.exit_code != 0]
@@ -145,7 +177,7 @@ class _Fix:
             parts += [kind + named] * bool(names)
         return f"--verify {check.command!r} {'; '.join(parts) or 'still fails'}"
 
-    def _work(self, prompt: str) -> Generator[Event, None, bool]:
+    def _work(self, prompt: str | None) -> Generator[Event, None, bool]:
         """The agent until it is done, reminded while it has changed nothing; False if a cap stopped it."""
         while True:
             self._tracking.resume()
