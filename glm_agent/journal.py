@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import records
 from .errors import RepositoryError, UsageError
+from .failpoints import failpoint
 from .shape import mapping, sequence, string
 from .types import (
     Assistant,
@@ -87,8 +88,10 @@ class Journal:
         line = records.seal(self._redact(json.dumps(record)))
         end = os.fstat(self._descriptor).st_size
         try:
+            failpoint("journal")
             while line:
                 line = line[os.write(self._descriptor, line) :]
+            failpoint("journaled")
             _sync(self._descriptor)
         except OSError as error:
             with suppress(OSError):

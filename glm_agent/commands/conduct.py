@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import config, outcome
 from ..dialects import providers
 from ..errors import AgentError, Cancelled
+from ..failpoints import failpoint
 from ..git import find_root
 from ..redact import Redactor
 from ..render import View, Wanted, choose, discard, expendable, writer
@@ -61,8 +62,10 @@ class Stage:
 
     def show(self, event: Event) -> None:
         with self.signals.deferred():
+            failpoint("event")
             for sink in (*self.first, self.tally, *self.views):
                 sink(event)
+            failpoint("seen")
 
     def keep(self, values: Json) -> None:
         """For the session to go on with, if it is interrupted."""
