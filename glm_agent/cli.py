@@ -180,7 +180,7 @@ def resume_session(
     color: o.ColorOption = None,
     fork_session: o.ForkSession = False,
 ) -> None:
-    """Go on with what was interrupted, in the same session and with its options."""
+    """Go on with an interrupted session, by its options."""
     flags = locals()
     from .commands import resume as command
 

@@ -230,4 +230,5 @@ class Tool(NamedTuple):
     takes_raw: bool = False
 
 
-Complete = Callable[[list[Message]], Generator[Delta | Retrying | Discarded | Notice, None, Assistant]]
+Asking = Delta | Retrying | Discarded | Notice | Memo
+Complete = Callable[[list[Message]], Generator[Asking, None, Assistant]]

@@ -24,6 +24,7 @@ from ..types import (
     Assistant,
     Discarded,
     Event,
+    Json,
     Memo,
     Said,
     Tool,
@@ -161,6 +162,13 @@ def spent(session: journal.Session) -> tuple[int, int, bool]:
     results = [message for message in session.messages if isinstance(message, ToolResult)]
     turns = sum(isinstance(message, Assistant) for message in session.messages)
     return turns, len(results), any(_LANDING in result.content for result in results)
+
+
+def steps(session: journal.Session) -> Iterator[Json]:
+    """What was done to the conversation before it was sent, in order."""
+    for event in session.events:
+        if isinstance(event, Memo) and "fitted" in event.values:
+            yield mapping(event.values["fitted"])
 
 
 def told(session: journal.Session, dialect: Dialect, stage: Stage) -> tuple[Dialect, list[str]]:

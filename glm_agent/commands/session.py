@@ -76,6 +76,7 @@ def open_session(
     if answer and command == "ask":  # which may then answer from what it was told alone
         client.without_tools = _in_json(stage, answer.schema, brief)
     if past:
+        client.go_on(past.session.messages, resuming.steps(past.session))
         kit = [*resuming.recalling(past.session, built, workspace, intents), *kit[len(built.tools) :]]
     agent = _agent(stage, command, kit, client)
     started = replace(

@@ -147,6 +147,7 @@ COMMANDS = [
     "sessions list",
     "sessions show",
     "sessions rm",
+    "resume",
 ]
 
 
