@@ -45,16 +45,20 @@ def child(order):
 for line in sys.stdin:
     if (pid := os.fork()) == 0:
         child(json.loads(line))
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    _, status, usage = os.wait4(pid, 0)
+    print(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, flush=True)
 """
 KILLED = -9
 NOT_REACHED = 99  # the run went through: it has fewer failpoints
 
 
 class End(NamedTuple):
+    """How a run ended; `seconds` are the processor's."""
+
     code: int
     out: str
     err: str
+    seconds: float
 
 
 class Killer:
@@ -92,5 +96,7 @@ class Killer:
         order = {"words": words, "at": at, "how": how, "only": only, "cd": str(self._folder)}
         self._process.stdin.write(json.dumps({**order, "out": str(out), "err": str(err)}) + "\n")
         self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        return End(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
+        code, seconds = self._process.stdout.readline().split()
+        return End(
+            int(code), out.read_text(errors="replace"), err.read_text(errors="replace"), float(seconds)
+        )

@@ -166,3 +166,95 @@ def resumed(killer: Killer, home: Path, at: int, expected: list[Json], diff: byt
     for number, body in enumerate(bodies, turns):
         if "the run was interrupted" not in json.dumps(body):
             assert body == expected[number], at
+
+
+@pytest.mark.slow
+def test_a_command_is_never_run_twice(tree: Path, home: Path, tmp_path: Path) -> None:
+    script = [turn(("bash", {"command": "echo ran >> log"}), ("read", {"path": "calc.py"}), number=1), DONE]
+    (tmp_path / "scratch").mkdir()
+    with Killer(tree, tmp_path / "scratch") as killer, Server(script) as server:
+        for at in range(1, 60):
+            shutil.rmtree(home / ".local", ignore_errors=True)
+            server.requests.clear()
+            killer.run("fix", "Go.", *to(server.url), at=at, only=("event",))
+            if (tree / "log").exists():
+                break
+        with Server(script[1:]) as second:
+            ended = killer.run("fix", "-c", "--json", *to(second.url))
+            (body,) = [request.body for request in second.requests]
+    assert ended.code == 0, ended
+    assert (tree / "log").read_text() == "ran\n"
+    answers = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+    assert answers[0].startswith("outcome unknown: the run was interrupted while this command ran")
+    assert answers[1].startswith("calc.py (lines 1-2 of 2)")
+
+
+@pytest.mark.slow
+def test_a_change_that_was_made_is_not_made_again_and_others_since_are_told(
+    tree: Path, home: Path, tmp_path: Path
+) -> None:
+    look = turn(("read", {"path": "check.py"}), number=1)
+    script = [look, turn(("patch", {"patch": PATCH}), ("read", {"path": "calc.py"}), number=2), DONE]
+    (tmp_path / "scratch").mkdir()
+    with Killer(tree, tmp_path / "scratch") as killer:
+        for at in range(1, 60):
+            shutil.rmtree(home / ".local", ignore_errors=True)
+            with Server(script) as server:
+                killer.run("fix", "Go.", *to(server.url), at=at, only=("event",))
+            if (tree / "docs/note.md").exists():
+                break
+        (tree / "check.py").write_text("raise SystemExit(0)\n")
+        with Server(script[2:]) as second:
+            ended = killer.run("fix", "-c", "--json", *to(second.url))
+            (body,) = [request.body for request in second.requests]
+    assert ended.code == 0, ended
+    answers = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+    assert answers[1].startswith("patch done: calc.py, docs/note.md, old.txt (the run was interrupted just")
+    note = "[note: the run was interrupted; meanwhile check.py changed on disk: read again what you need]"
+    assert answers[1].endswith(note)
+    assert "return a + b" in answers[2]
+    result = json.loads(ended.out.rstrip().rpartition("\n")[2])
+    assert {change["path"] for change in result["changes"]} == {
+        "calc.py",
+        "check.py",
+        "docs/note.md",
+        "old.txt",
+    }
+
+
+@pytest.mark.slow
+def test_what_was_spent_counts(tree: Path, home: Path, tmp_path: Path) -> None:
+    script = [turn(("read", {"path": f"{name}.py"}), number=number) for number, name in enumerate("abc")]
+    (tmp_path / "scratch").mkdir()
+    with Killer(tree, tmp_path / "scratch") as killer, Server(script) as server:
+        stopped = killer.run("ask", "What?", "--max-turns", "2", "--json", *to(server.url))
+        again = killer.run("resume", "--json")
+        further = killer.run("resume", "--json", "--max-turns", "3")
+    results = [json.loads(ended.out.rstrip().rpartition("\n")[2]) for ended in (stopped, again, further)]
+    assert [(result["exit_code"], result["num_turns"]) for result in results] == [(53, 2), (53, 2), (53, 3)]
+    assert len(server.requests) == 3
+    assert results[2]["usage"]["input_tokens"] > 1.4 * results[0]["usage"]["input_tokens"]
+    assert len({result["session_id"] for result in results}) == 1
+
+
+@pytest.mark.slow
+def test_a_session_of_a_thousand_turns_goes_on_in_two_seconds(tree: Path, home: Path, tmp_path: Path) -> None:
+    script = [
+        turn(("read", {"path": "calc.py", "offset": 1, "limit": number}), number=number)
+        for number in range(1, 1001)
+    ]
+    (tmp_path / "scratch").mkdir()
+    with Killer(tree, tmp_path / "scratch") as killer:
+        with Server([*script, DONE]) as server:
+            caps = ("--max-turns", "1000", "--max-tool-calls", "2000")
+            stopped = killer.run("ask", "What?", *caps, *to(server.url))
+            assert stopped.code == 53, stopped
+        data = (kept(home)[0] / "journal.jsonl").read_bytes()
+        half = len(b"\n".join(data.split(b"\n")[: data.count(b"\n") // 2]))
+        assert 0.4 < half / len(data) < 0.6  # as much for the first turns as for the last
+        with Server([DONE]) as server:
+            ended = killer.run("ask", "-c", "--max-turns", "1001", "--json", *to(server.url))
+            (body,) = [request.body for request in server.requests]
+    assert ended.code == 0, ended
+    assert len(body["messages"]) > 1000
+    assert ended.seconds < 2
