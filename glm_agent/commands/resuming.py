@@ -174,6 +174,8 @@ def steps(session: journal.Session) -> Iterator[Json]:
 def told(session: journal.Session, dialect: Dialect, stage: Stage) -> tuple[Dialect, list[str]]:
     """The dialect with the system prompt of before, if it can be the same; what to say of what is not."""
     notices: list[str] = []
+    if session.damaged:
+        notices.append(f"the session's journal has {session.damaged} damaged lines, which are left out")
     model = string(session.started.get("model"))
     if dialect.model.name != model:
         notices.append(f"the session goes on with {dialect.model.name}; until now it was {model}")
