@@ -27,9 +27,10 @@ class Agent:
     budget: Budget
     cancel: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, history: list[Message], prompt: str) -> Generator[Event]:
-        """Extend `history`, yielding an event for everything that happens; the last one is Stopped."""
-        yield _say(history, User(prompt))
+    def run(self, history: list[Message], prompt: str | None) -> Generator[Event]:
+        """Extend `history`, by `prompt` first, yielding all that happens; the last event is Stopped."""
+        if prompt is not None:
+            yield _say(history, User(prompt))
         while (end := self.budget.reached()) is None:
             try:
                 turn = yield from self.complete(history)
@@ -38,24 +39,24 @@ class Agent:
                 break
             self.budget.turns += 1
             yield _say(history, turn)
-            results = yield from self._run_tools(turn.calls)
-            if results:
-                results[-1].content += self.budget.landing_note()
-            yield from (_say(history, result) for result in results)
-            if not results or any("final" in result.details for result in results):
+            if not turn.calls or (yield from self.answer(history, turn.calls)):
                 end = "done"
                 break
         yield Stopped(end, self.budget.turns)
 
-    def _run_tools(self, calls: list[ToolCall]) -> Generator[Event, None, list[ToolResult]]:
-        """Neighbouring readers run together, a writer runs alone; results keep the model's order."""
-        results: list[ToolResult] = []
+    def answer(self, history: list[Message], calls: list[ToolCall]) -> Generator[Event, None, bool]:
+        """Neighbouring readers run together, a writer alone; results keep the calls' order. True is final."""
         for reads_only, batch in groupby(calls[:_IN_A_TURN], key=self._reads_only):
             while part := list(islice(batch, _AT_ONCE if reads_only else 1)):
                 yield from map(ToolStarted, part)
-                results += self._together(part)
-        too_many = f"error: not run: only {_IN_A_TURN} calls are run in one turn; ask for fewer at once"
-        return results + [ToolResult(call.id, too_many, ok=False) for call in calls[_IN_A_TURN:]]
+                results = self._together(part)
+                if part[-1] is calls[-1]:
+                    results[-1].content += self.budget.landing_note()
+                yield from (_say(history, result) for result in results)
+        for call in calls[_IN_A_TURN:]:
+            too_many = f"error: not run: only {_IN_A_TURN} calls are run in one turn; ask for fewer at once"
+            yield _say(history, ToolResult(call.id, too_many, ok=False))
+        return any(isinstance(one, ToolResult) and "final" in one.details for one in history[-len(calls) :])
 
     def _reads_only(self, call: ToolCall) -> bool:
         tool = self.tools.get(call.name)

@@ -115,6 +115,10 @@ class Budget:
         what = steps if near in _STEPS else other
         return f"\n\n[note: {what}. Secure a working change now, check it, and report.]"
 
+    def go_on(self, turns: int, calls: int, told: bool, started: float) -> None:
+        """From what was used before; the ledger knows of tokens and money by itself."""
+        self.turns, self.calls, self._told, self.started = turns, calls, told, started
+
     def tell_anew(self) -> None:
         """The note goes to a model that knows nothing of it."""
         self._told = False

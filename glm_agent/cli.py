@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -11,6 +11,9 @@ from . import options as o
 from . import outcome
 from .render import expendable, writer
 from .render.sanitize import clean
+
+if TYPE_CHECKING:
+    from .commands.resuming import Again
 
 app = typer.Typer(
     name="glm-agent",
@@ -110,12 +113,16 @@ def fix(
     verbose: o.Verbose = None,
     debug_file: o.DebugFile = None,
     color: o.ColorOption = None,
+    last: o.Continue = False,
+    resume: o.Resume = None,
+    fork_session: o.ForkSession = False,
 ) -> None:
     """Change the repository; with --verify, until the command passes."""
     flags = locals()
     from .commands import fix as command
 
-    raise typer.Exit(command.run(flags.pop("task"), _flags(flags)))
+    again = _again(flags)
+    raise typer.Exit(command.run(flags.pop("task"), _flags(flags), again=again))
 
 
 @app.command()
@@ -162,12 +169,45 @@ def ask(
     verbose: o.Verbose = None,
     debug_file: o.DebugFile = None,
     color: o.ColorOption = None,
+    last: o.Continue = False,
+    resume: o.Resume = None,
+    fork_session: o.ForkSession = False,
 ) -> None:
     """Answer a question about the code; change nothing."""
     flags = locals()
     from .commands import ask as command
 
-    raise typer.Exit(command.run(flags.pop("question"), _flags(flags)))
+    again = _again(flags)
+    raise typer.Exit(command.run(flags.pop("question"), _flags(flags), again=again))
+
+
+@app.command("resume")
+def resume_session(
+    session: o.MaybeSession = None,
+    cd: o.Cd = None,
+    verify_rounds: o.VerifyRounds = None,
+    model: o.Model = None,
+    max_turns: o.MaxTurns = None,
+    max_wall_time: o.MaxWallTime = None,
+    max_tool_calls: o.MaxToolCalls = None,
+    patch: o.Patch = None,
+    output_format: o.OutputFormat = None,
+    json: o.Json = False,
+    include_partial_messages: o.Partial = None,
+    output_last_message: o.LastMessage = None,
+    env_file: o.EnvFile = None,
+    quiet: o.Quiet = None,
+    verbose: o.Verbose = None,
+    debug_file: o.DebugFile = None,
+    color: o.ColorOption = None,
+    fork_session: o.ForkSession = False,
+) -> None:
+    """Go on with an interrupted session, by its options."""
+    flags = locals()
+    from .commands import resume as command
+
+    fork = flags.pop("fork_session")
+    raise typer.Exit(command.run(flags.pop("session"), _flags(flags), fork))
 
 
 @app.command()
@@ -272,6 +312,22 @@ def show_session(session: o.SessionId, json: o.AsJson = False) -> None:
     from .commands import sessions as command
 
     raise typer.Exit(command.show(session, json))
+
+
+@sessions.command("rm")
+def remove_sessions(session: o.SessionIds = None, older_than: o.OlderThan = None) -> None:
+    """Remove sessions for good; one that is running stays."""
+    from .commands import sessions as command
+
+    raise typer.Exit(command.remove(session or [], older_than))
+
+
+def _again(given: dict[str, Any]) -> Again | None:
+    """Which session goes on, taken out of what was given."""
+    from .commands.resuming import Again
+
+    last, name, fork = (given.pop(option) for option in ("last", "resume", "fork_session"))
+    return Again(name, fork) if last or name is not None or fork else None
 
 
 def _flags(given: dict[str, Any]) -> dict[str, object]:

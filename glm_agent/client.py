@@ -22,7 +22,7 @@ from .parameters import refused_parameter, thoughtless, without
 from .recover import Fits, recover
 from .retry import Failure, Patience, classify, delay, final, refusal
 from .slots import Slot, Slots, Waiting
-from .types import Assistant, Delta, Discarded, Json, Message, Notice, Retrying
+from .types import Assistant, Delta, Discarded, Json, Memo, Message, Notice, Retrying
 
 _MAX_DISCARDS = 2  # broken or empty turns in a row that are asked again
 _MAX_DROPS = 8  # fields or limits that a host may refuse in one session
@@ -41,7 +41,7 @@ _FLAWS = {  # by finish_reason
 _CALLING = {"tool_calls", "function_call", "tool_use"}
 _WHOLE = {"stop", "eos", "eos_token", "end_turn", "stop_sequence"} | _CALLING
 
-Step = Delta | Retrying | Discarded | Notice
+Step = Delta | Retrying | Discarded | Notice | Memo
 Each = TypeVar("Each")
 Found = TypeVar("Found")
 
@@ -107,6 +107,11 @@ class Client:
                     raise ProviderError(f"{self.host}: {text}")
                 yield from self._wait(discards, delay(discards), Failure(flaw))
 
+    def go_on(self, history: Sequence[Message], steps: Iterable[Json]) -> None:
+        """As if it had been asked for all of `history`; `steps` are what its Memos called `fitted`."""
+        turns = [message for message in history if isinstance(message, Assistant)]
+        self.fitter.go_on(history, steps, _prompt(turns[-1]) if turns else 0)
+
     def _sum_up(self, history: Sequence[Message]) -> Generator[Step]:
         """Before a conversation outgrows the window, the model tells what matters of it."""
         self.fitter.fit(history)
@@ -148,6 +153,7 @@ class Client:
 
     def _try(self, body: Json, size: int) -> Generator[Step, None, tuple[Turn, Failure | None]]:
         """One request of about `size` tokens in a slot of its own, and what went wrong with it."""
+        yield from (Memo({"fitted": step}) for step in self.fitter.steps())
         slot = yield from self._slot()
         started = time.monotonic()
         self.asking = size
@@ -240,7 +246,7 @@ class Client:
         offered = [tool["function"] for tool in self.dialect.options.get("tools", ())]
         schemas = {tool["name"]: tool["parameters"] for tool in offered}
         message, notes, flaw = recover(message, schemas, self.fits)
-        overflowed = self.fitter.tell(0 if message.usage.get("estimated") else usage.prompt(message.usage))
+        overflowed = self.fitter.tell(_prompt(message))
         if overflowed and self.dialect.model.known:
             flaw = flaw or _TOO_LONG
         return _Verdict(message, notes, flaw or _emptiness(message))
@@ -299,7 +305,7 @@ def _aloud(waiting: Waiting) -> Step:
 
 def _not_aloud(step: Step) -> Step | None:
     """Leaves out what the model says while it is asked for something of ours."""
-    return step if isinstance(step, Retrying | Discarded | Notice) else None
+    return step if isinstance(step, Retrying | Discarded | Notice | Memo) else None
 
 
 def _count(message: Assistant, prompt: int) -> None:
@@ -307,6 +313,11 @@ def _count(message: Assistant, prompt: int) -> None:
     thought = _tokens(message.thought or "")
     said = _tokens(message.text + "".join(call.name + call.arguments for call in message.calls))
     message.usage = usage.complete(message.usage, prompt, thought + said, thought)
+
+
+def _prompt(message: Assistant) -> int:
+    """The tokens of the request, by the provider's count; 0 if it gave none."""
+    return 0 if message.usage.get("estimated") else usage.prompt(message.usage)
 
 
 def _tokens(text: str) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .shape import mapping, sequence
 from .truncate import clip_line, head_tail
-from .types import Assistant, Message, ToolCall, ToolResult, User
+from .types import Assistant, Json, Message, ToolCall, ToolResult, User
 from .veil import uncover
 
 _CLEAR_AT, _CLEAR_SHARE = 64_000, 0.4  # tokens, and share of the window; the smaller one counts
@@ -66,6 +66,7 @@ class Fitter:
     _sent: list[Message] = field(default_factory=list[Message])
     _summary: str = ""
     _summed: int = 0  # tokens after the last summary, or the last try at one
+    _steps: list[Json] = field(default_factory=list[Json])  # what was done to the conversation, not yet told
 
     def __post_init__(self) -> None:
         self.limit = self.window
@@ -75,6 +76,7 @@ class Fitter:
         self._history, self._fitted = history, len(history)
         self._sent = [*self._base, *history[self._taken :]]
         if cleared := clear(self._sent, self.limit, self._gauge):
+            self._step("fit")
             self._replace(cleared[0])
         return self._sent
 
@@ -95,6 +97,7 @@ class Fitter:
 
     def overflowed(self) -> bool:
         """What `fit` gave last was too long: True if `fit` now gives clearly less, False if nothing helps."""
+        self._step("overflowed")
         before = self.size(self._sent)
         self.limit = min(self.limit, max(_LEAST_WINDOW, before))
         shorter, _, _ = _without_bodies(self._sent, _KEPT_HARD)
@@ -115,11 +118,38 @@ class Fitter:
 
     def summarised(self, text: str) -> None:
         """Takes the answer to `summary_request`; from now on `fit` gives less, unless there is no text."""
+        self._step("summarised", text)
         if text.strip():
             self._summary = text = uncover(text)
             goal = _summary_limit(self.limit, self.max_tokens) // 2
             self._replace(self._summarise(text, goal, _KEPT))
         self._summed = self.size(self._sent)
+
+    def steps(self) -> list[Json]:
+        """What was done to the conversation since this was last asked, for `go_on`."""
+        steps, self._steps = self._steps, []
+        return steps
+
+    def go_on(self, history: Sequence[Message], steps: Iterable[Json], prompt_tokens: int) -> None:
+        """As if this had fitted all of `history`, with these `steps`; `prompt_tokens` are its last turn's."""
+        for step in steps:
+            at = int(step.get("at") or 0)
+            self._history, self._fitted = history[:at], at
+            self.scale, self.limit = float(step.get("scale") or 1), int(step.get("limit") or self.window)
+            self._sent = [*self._base, *history[self._taken : at]]
+            match step.get("do"):
+                case "fit":
+                    self.fit(self._history)
+                case "overflowed":
+                    self.overflowed()
+                case _:
+                    self.summarised(str(step.get("text") or ""))
+        turns = [place for place, message in enumerate(history) if isinstance(message, Assistant)]
+        last = turns[-1] if turns else 0
+        if self._fitted <= last:  # else the last step knew that count already
+            self._sent = [*self._base, *history[self._taken : last]]
+            self.tell(prompt_tokens)
+        self._steps.clear()
 
     def size(self, messages: Sequence[Message]) -> int:
         """About how many tokens a request with `messages` has."""
@@ -133,6 +163,10 @@ class Fitter:
             keep //= 2
             shorter = summarise(self._sent, text, keep, changed)
         return shorter
+
+    def _step(self, name: str, text: str = "") -> None:
+        at = {"at": self._fitted, "scale": self.scale, "limit": self.limit}
+        self._steps.append({"do": name, **at, **({"text": text} if text else {})})
 
     def _replace(self, messages: list[Message]) -> None:
         self._base, self._taken = messages, self._fitted

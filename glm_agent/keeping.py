@@ -72,6 +72,12 @@ class Keeper:
         )
         self._save()
 
+    def go_on(self) -> None:
+        """What was kept of the session until now counts from its first start."""
+        self.record = load(self._folder)
+        if self.record:
+            self.record.end = None
+
     def include(self, paths: Iterable[str]) -> None:
         """What git ignored at the start, and is still as it was then, is part of it too."""
         if not (record := self.record):

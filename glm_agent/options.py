@@ -74,6 +74,13 @@ SessionToUndo = Annotated[
         show_default=False,
     ),
 ]
+SessionIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SESSION", help="Sessions' ids, or how they begin.", show_default=False),
+]
+OlderThan = Annotated[
+    str | None, _text("--older-than", "Remove all that were not used for TIME, for example 30d.", "TIME")
+]
 
 Cd = Annotated[str | None, _text("--cd", "Run in DIR.", "DIR", "-C")]
 PromptFile = Annotated[str | None, _text("--prompt-file", "Read the task from FILE.", "FILE")]
@@ -318,6 +325,24 @@ Bare = Annotated[
 EnvFile = Annotated[str | None, _text("--env-file", "Read keys from FILE.", "FILE")]
 Ephemeral = Annotated[
     bool | None, typer.Option("--ephemeral", help="Keep nothing of the session.", show_default=False)
+]
+
+Continue = Annotated[
+    bool,
+    typer.Option("--continue", "-c", help="Go on with the newest session here.", show_default=False),
+]
+Resume = Annotated[str | None, _text("--resume", "Go on with the session SESSION.", "SESSION", "-r")]
+ForkSession = Annotated[
+    bool,
+    typer.Option(
+        "--fork-session", help="Go on under a new id; the session itself stays as it is.", show_default=False
+    ),
+]
+MaybeSession = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SESSION", help="A session's id, or how it begins; else the newest here.", show_default=False
+    ),
 ]
 
 Live = Annotated[

@@ -150,10 +150,12 @@ def number(least: float, most: float) -> Parse:
 
 
 def duration(value: object) -> float:
-    """Seconds from `90`, `90s`, `10m`, `1h30m`."""
-    found = re.fullmatch(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s?)?", str(value).strip())
+    """Seconds from `90`, `90s`, `10m`, `1h30m`, `30d`."""
+    units = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+    form = "".join(f"(?:([0-9]{{1,9}}){unit}{'?' * (unit == 's')})?" for unit in units)
+    found = re.fullmatch(form, str(value).strip())
     parts = found.groups() if found else ()
-    seconds = sum(int(part or 0) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    seconds = sum(int(part or 0) * unit for part, unit in zip(parts, units.values(), strict=False))
     if 0 < seconds < 10**9:
         return float(seconds)
     raise ValueError("expected a duration like 90s, 10m or 1h30m")

@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from . import byproducts, changes, git
 from .errors import RepositoryError
 from .repository import Places, places
+from .shape import sequence, string
 from .types import Json
 
 # What decides how a file becomes a blob, and is only data.
@@ -80,6 +81,15 @@ class Snapshot:
             raise
         self._first = self._first or tree
         return tree
+
+    def memory(self) -> Json:
+        """What `go_on` needs in another process."""
+        return {"first": self._first, "at": self._first_at, "completed": sorted(self._completed)}
+
+    def go_on(self, memory: Json) -> None:
+        """From here on it is as if this had taken the trees that the one with this `memory` took."""
+        self._first, self._first_at = string(memory.get("first")), int(memory.get("at") or 0)
+        self._completed.update(map(string, sequence(memory.get("completed"))))
 
     def complete(self, tree: str, paths: Collection[str]) -> str:
         """`tree` with those files at `paths` which it is without, but which were there as they are now.

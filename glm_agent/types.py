@@ -199,8 +199,27 @@ class Finished:
     result: Result
 
 
+@dataclass(slots=True)
+class Memo:
+    """What the session needs to go on after an interruption, by name: for the journal, and nobody's eyes."""
+
+    values: Json
+
+
 Delta = TextDelta | ThoughtDelta | CallDelta
-Event = Delta | Retrying | Discarded | Said | ToolStarted | Stopped | Notice | Verified | Started | Finished
+Event = (
+    Delta
+    | Retrying
+    | Discarded
+    | Said
+    | ToolStarted
+    | Stopped
+    | Notice
+    | Verified
+    | Started
+    | Memo
+    | Finished
+)
 
 # Tools and the provider seam.
 
@@ -228,4 +247,5 @@ class Tool(NamedTuple):
     takes_raw: bool = False
 
 
-Complete = Callable[[list[Message]], Generator[Delta | Retrying | Discarded | Notice, None, Assistant]]
+Asking = Delta | Retrying | Discarded | Notice | Memo
+Complete = Callable[[list[Message]], Generator[Asking, None, Assistant]]

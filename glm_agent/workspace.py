@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from . import paths, policy
 from .errors import DeniedError, ToolError
+from .intents import Intents, Record
 from .secrets import Secrets, marks
 from .text import decode, encode
 from .writing import Change, Step, Writing
@@ -52,7 +53,8 @@ class Workspace:
     """Files beneath `root` but for `secrets`. Every path is text from outside, and all raise ToolError.
 
     `forbidden` gives the reason why a path may not be written. Absolute paths are below `known_as`, if that
-    is where the files seem to be.
+    is where the files seem to be. With `intents`, a kill in the middle of a change leaves what it takes to
+    finish it, or to take it back.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Workspace:
         secrets: Secrets | None = None,
         forbidden: Callable[[str], str | None] = policy.forbidden,
         known_as: Path | None = None,
+        intents: Intents | None = None,
     ) -> None:
         self.root = root.resolve()
         self.secrets = secrets or Secrets()
         self._forbidden = forbidden
+        self._intents = intents
         known_as = known_as or root
         self._spellings = (PurePosixPath(known_as.resolve()), PurePosixPath(known_as.absolute()))
 
@@ -135,11 +139,12 @@ class Workspace:
         if len({change.path for change in changes}) < len(changes):
             raise ToolError("one file is changed twice; join the changes")
         writing = Writing()
+        steps = [Step(change, change.path.rpartition("/")[2], self._check(change)) for change in changes]
         try:
-            found = [self._check(change) for change in changes]
-            for change, status in zip(changes, found, strict=True):
-                folder, _, name = change.path.rpartition("/")
-                writing.stage(Step(change, self._folder(folder, writing), name, status))
+            writing.record = self._record(steps)
+            for step in steps:
+                step.folder = self._folder(step.change.path.rpartition("/")[0], writing)
+                writing.stage(step)
             for change in changes:  # staging took its time, and others may have written meanwhile
                 if change.expect is not None or self.kind(change.path) == "file":
                     self._check(change)
@@ -151,6 +156,20 @@ class Workspace:
             raise
         finally:
             writing.close()
+
+    def _record(self, steps: Sequence[Step]) -> Record | None:
+        """What is about to happen, on the disk: folders that are missing, files, and their other names."""
+        if self._intents is None:
+            return None
+        missing = {parent for step in steps for parent in self._missing(step.change.path)}
+        return self._intents.open([step.planned() for step in steps], sorted(missing))
+
+    def _missing(self, path: str) -> Iterator[str]:
+        """The folders above `path` that there are not."""
+        folder = path.rpartition("/")[0]
+        while folder and self.kind(folder) == "missing":
+            yield folder
+            folder = folder.rpartition("/")[0]
 
     def _check(self, change: Change) -> os.stat_result | None:
         """The status of the file to be changed, once it is known to be what the change expects."""

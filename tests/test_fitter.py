@@ -10,7 +10,7 @@ from test_context import MAX_TOKENS, TASK, WINDOW, bodies, histories, is_valid, 
 
 from glm_agent import context
 from glm_agent.context import Fitter, Gauge, estimate
-from glm_agent.types import Assistant, Message, User
+from glm_agent.types import Assistant, Json, Message, User
 
 
 def a_fitter(window: int = WINDOW, fixed: int = 0) -> tuple[Fitter, list[str]]:
@@ -274,3 +274,30 @@ def test_a_long_session_is_fitted_fast() -> None:
         fitter.tell(50_000)
     per_turn = (time.process_time() - started) / 10
     assert per_turn < 0.05, f"{per_turn * 1000:.1f} ms"
+
+
+def test_another_goes_on_as_this_one_would() -> None:
+    """At any turn, with bodies cleared, a summary made, and a request refused for its length before."""
+    fitter, _ = a_fitter()
+    history: list[Message] = [User(TASK)]
+    kept: list[Json] = []
+    prompt = 0
+    for number in range(120):
+        before = list(kept)
+        sent = list(fitter.fit(history))
+        kept += fitter.steps()
+        for known in {len(before): before, len(kept): kept}.values():  # killed before the request, or after
+            other, _ = a_fitter()
+            other.go_on(history, known, prompt)
+            assert other.fit(history) == sent
+            assert (other.limit, other.scale) == (fitter.limit, fitter.scale)
+        if number == 50:
+            fitter.summarised("It is long.")
+        if number == 70:
+            assert fitter.overflowed()
+        sent = fitter.fit(history)
+        kept += fitter.steps()
+        prompt = int(estimate(sent) * (1.2 if number % 2 else 0.9))
+        fitter.tell(prompt)
+        history += step(number, 6_000)
+    assert {entry["do"] for entry in kept} == {"fit", "summarised", "overflowed"}

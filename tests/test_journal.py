@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from glm_agent import types
 from glm_agent.errors import RepositoryError, UsageError
-from glm_agent.journal import Journal, find, load, sessions
+from glm_agent.journal import LOST, Journal, Session, find, load, running, sessions
+from glm_agent.records import seal
 from glm_agent.redact import Redactor
 from glm_agent.types import (
     Assistant,
@@ -24,6 +25,7 @@ from glm_agent.types import (
     Event,
     Finished,
     Json,
+    Memo,
     Message,
     Notice,
     Result,
@@ -79,6 +81,7 @@ EVENTS: list[Event] = [
     Said(MESSAGES[2]),
     Said(MESSAGES[3]),
     Stopped("done", 2),
+    Memo({"task": "Go"}),
     Finished(RESULT),
 ]
 
@@ -97,10 +100,13 @@ def write(folder: Path, *events: Event) -> bytes:
 
 
 def records(data: bytes) -> list[Json]:
+    """What the lines say, but for the first, which says who writes, and for time and checksum."""
     found = [json.loads(line) for line in data.decode("ascii").split("\n")[:-1]]
     for record in found:
         assert record.pop("at") > 1_700_000_000
-    return found
+        assert len(record.pop("crc")) == 8
+    assert found[:1] in ([], [{"journal": 1, "pid": os.getpid()}])
+    return found[1:]
 
 
 def test_every_kind_of_event_is_tried_here() -> None:
@@ -126,6 +132,7 @@ def test_every_event_but_deltas_becomes_a_record(tmp_path: Path) -> None:
         said[2],
         said[3],
         {"type": "Stopped", "reason": "done", "turns": 2},
+        {"type": "Memo", "values": {"task": "Go"}},
         {"type": "Finished", "result": asdict(RESULT)},
     ]
 
@@ -135,9 +142,12 @@ def test_a_session_reads_back_as_it_was(tmp_path: Path) -> None:
     session = load(tmp_path / "s")
     started = dict(session.started)
     assert (started.pop("at") > 0, started) == (True, {"type": "Started", **asdict(STARTED)})
-    assert session[:2] == ("s", tmp_path / "s")
+    assert (session.id, session.folder) == ("s", tmp_path / "s")
     assert session.messages == MESSAGES
     assert session.result == asdict(RESULT)
+    kinds = (Said, Verified, Discarded, ToolStarted, Memo)
+    assert session.events == [event for event in EVENTS if isinstance(event, kinds)]
+    assert (session.kept, session.damaged, session.seconds < 5) == ({"task": "Go"}, 0, True)
 
 
 def test_a_record_is_on_disk_before_the_next_event(tmp_path: Path) -> None:
@@ -148,33 +158,122 @@ def test_a_record_is_on_disk_before_the_next_event(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_any_prefix_of_a_journal_is_a_session(tmp_path: Path) -> None:
+    short = [STARTED, Said(MESSAGES[0]), Said(MESSAGES[1]), Said(MESSAGES[2]), Finished(RESULT)]
+    whole = write(tmp_path / "s", *short)
+    for end in range(len(whole) + 1):
+        (tmp_path / "s/journal.jsonl").write_bytes(whole[:end])
+        session = load(tmp_path / "s")
+        lines = whole[:end].count(b"\n")
+        assert session.messages == MESSAGES[: max(0, min(lines - 2, 3))]
+        assert bool(session.started) == (lines >= 2)
+        assert session.result == (asdict(RESULT) if lines == 6 else None)
+        assert session.damaged == 0
+
+
 @given(data=st.data())
-def test_any_prefix_of_a_journal_is_a_session(
+def test_what_is_left_of_a_journal_can_be_gone_on_with(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("home") / "s"
     whole = write(folder, *EVENTS)
-    cut = whole[: data.draw(st.integers(0, 9999)) % (len(whole) + 1)]
-    (folder / "journal.jsonl").write_bytes(cut)
+    end = data.draw(st.integers(0, 9999)) % len(whole)
+    lost = data.draw(st.sampled_from([b"", b"\0" * 5, b"{", b'\0\0{"at']))
+    (folder / "journal.jsonl").write_bytes(whole[:end] + lost)
+    before = load(folder).messages
+    journal = Journal(folder, same, again=True)
+    journal(Said(User("On")))
+    journal.close()
+    left = whole[: whole.rfind(b"\n", 0, end) + 1]
+    assert (folder / "journal.jsonl").read_bytes().startswith(left + b'{"journal": 1, ')
     session = load(folder)
-    kinds = [record["type"] for record in records(cut[: cut.rfind(b"\n") + 1])]
-    assert session.messages == MESSAGES[: kinds.count("Said")]
-    assert bool(session.started) == ("Started" in kinds)
-    assert session.result == (asdict(RESULT) if "Finished" in kinds else None)
+    answers = [ToolResult("c1", LOST, ok=False)] if before[-1:] == [MESSAGES[1]] else []
+    assert (session.messages, session.damaged) == ([*before, *answers, User("On")], 0)
 
 
 @given(data=st.data())
-def test_a_damaged_journal_never_raises(
+def test_damage_costs_only_the_lines_it_hits(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("home") / "s"
     whole = write(folder, *EVENTS)
-    place = data.draw(st.integers(0, 9999)) % (len(whole) + 1)
-    damage = data.draw(
-        st.binary(max_size=20) | st.sampled_from([b"\n[]\n", b'\n{"type":"Said"}\n', b"\x00" * 9])
-    )
-    (folder / "journal.jsonl").write_bytes(whole[:place] + damage + whole[place + len(damage) :])
-    assert load(folder).id == "s"
+    place = data.draw(st.integers(0, 9999)) % len(whole)
+    damage = data.draw(st.binary(min_size=1, max_size=20) | st.sampled_from([b"\n[]\n", b"\x00" * 9]))
+    damaged = whole[:place] + damage + whole[place + len(damage) :]
+    (folder / "journal.jsonl").write_bytes(damaged)
+    session = load(folder)
+    hit = whole[place : place + len(damage)].count(b"\n") + 1
+    if whole != damaged:
+        assert session.damaged <= hit + damage.count(b"\n")
+        assert len(session.events) >= len(load_of(whole, folder).events) - hit
+
+
+def load_of(data: bytes, folder: Path) -> Session:
+    (folder / "journal.jsonl").write_bytes(data)
+    return load(folder)
+
+
+def test_a_run_of_zeros_before_a_record_does_not_hide_it(tmp_path: Path) -> None:
+    whole = write(tmp_path / "s", *EVENTS)
+    lines = whole.split(b"\n")
+    lines[5] = b"\0" * 700 + lines[5]
+    lines[6] = b"\0" * len(lines[7])
+    session = load_of(b"\n".join(lines), tmp_path / "s")
+    assert session.damaged == 1
+    assert session.messages == load_of(whole, tmp_path / "s").messages
+
+
+def test_a_call_whose_answer_was_lost_is_told_so_and_an_answer_without_its_call_goes(tmp_path: Path) -> None:
+    lines = write(tmp_path / "s", *map(Said, MESSAGES)).split(b"\n")
+    assert load_of(b"\n".join([*lines[:3], b"lost", *lines[4:]]), tmp_path / "s").messages == [
+        *MESSAGES[:2],
+        ToolResult("c1", LOST, ok=False),
+        MESSAGES[3],
+    ]
+    assert load_of(b"\n".join([*lines[:2], b"lost", *lines[3:]]), tmp_path / "s").messages == [
+        MESSAGES[0],
+        MESSAGES[3],
+    ]
+
+
+def test_a_journal_of_before_there_were_checksums_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    old = [{"at": 1, "type": "Said", "message": {"role": "user", "text": "Go"}}, {"type": "Stopped"}]
+    file = tmp_path / "s/journal.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in old))
+    journal = Journal(tmp_path / "s", same, again=True)
+    journal(Said(User("On")))
+    journal.close()
+    assert (load(tmp_path / "s").messages, load(tmp_path / "s").damaged) == ([User("Go"), User("On")], 0)
+    file.write_bytes(file.read_bytes().replace(b'"On"', b'"No"'))
+    assert (load(tmp_path / "s").messages, load(tmp_path / "s").damaged) == ([User("Go")], 1)
+
+
+def test_a_journal_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "s", *EVENTS)
+    file = tmp_path / "s/journal.jsonl"
+    file.write_bytes(seal('{"journal": 2, "pid": 1}') + file.read_bytes())
+    says = r"^session s was written by a newer glm-agent \(journal version 2, this one knows 1\); update"
+    with pytest.raises(RepositoryError, match=says):
+        load(tmp_path / "s")
+    with pytest.raises(RepositoryError, match=says):
+        Journal(tmp_path / "s", same, again=True)
+
+
+def test_a_session_is_locked_while_it_runs(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "s", same)
+    assert running(tmp_path / "s")
+    with pytest.raises(RepositoryError, match=rf"^session s is running \(pid {os.getpid()}\); wait for it$"):
+        Journal(tmp_path / "s", same, again=True)
+    journal.close()
+    assert not running(tmp_path / "s")
+
+
+def test_time_between_runs_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    told = [("journal", 100.0), ("type", 104.5), ("journal", 900.0), ("type", 901.0)]
+    lines = [seal(json.dumps({name: 1, "at": at})) for name, at in told]
+    assert load_of(b"".join(lines), tmp_path / "s").seconds == 5.5
 
 
 @pytest.mark.parametrize(
@@ -283,4 +382,4 @@ def test_a_name_that_is_not_one_sessions_is_refused(tmp_path: Path, name: str, p
 
 
 def test_without_a_journal_there_is_an_empty_session(tmp_path: Path) -> None:
-    assert load(tmp_path) == (tmp_path.name, tmp_path, {}, [], None)
+    assert load(tmp_path) == Session(tmp_path.name, tmp_path)

@@ -25,7 +25,7 @@ def test_durations(text: object, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0", "-1", "1.5", "m", "10m1h", "1d", "nan", True, None, [], "1h 30m", "999999999h", "\u0661\u0660"],
+    ["", "0", "-1", "1.5", "m", "10m1h", "1w", "nan", True, None, [], "1h 30m", "999999999h", "\u0661\u0660"],
 )
 def test_what_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match="expected a duration like 90s, 10m or 1h30m"):

@@ -21,6 +21,7 @@ from ..tools import syntax
 from ..tools.patch import Prepared, prepare
 from ..types import Json
 from ..workspace import Workspace
+from . import stores
 from .plain import as_json
 from .signals import Signals
 
@@ -61,14 +62,15 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     patch, _ = decode(_read(asked.source))
     folder = config.working_folder(asked.cd)
     # what the user asks for may change whatever the user may, but never what is git's own
-    root = find_root(folder) or folder
-    workspace = Workspace(root, Secrets(("*",)), forbidden=lambda path: None)
-    lock = None if asked.check else hold(root, config.state_home())
+    top = find_root(folder) or folder
+    workspace = Workspace(top, Secrets(("*",)), lambda path: None, intents=stores.intents(top))
+    lock = None if asked.check else hold(top, config.state_home())
+    mended = [] if asked.check else stores.recover(top)
     try:
         prepared = prepare(workspace, patch, asked.reverse)
         steps = prepared.steps()
         if asked.check or not steps:
-            return prepared, prepared.lines()
+            return prepared, [*mended, *prepared.lines()]
         workspace.apply(steps)
     except ToolError as error:
         raise _refusal(error) from error
@@ -79,7 +81,7 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
         notes = (syntax.check(*text) for text in prepared.texts())
         later = _run_later(prepared.details())
         told = [f"run later, by a build, a test or a hook: {', '.join(map(shown, later))}"] if later else []
-        return prepared, [*prepared.lines(), *filter(None, notes), *told]
+        return prepared, [*mended, *prepared.lines(), *filter(None, notes), *told]
 
 
 def _run_later(changes: list[Json]) -> list[str]:

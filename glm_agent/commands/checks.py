@@ -18,6 +18,7 @@ from ..dialects import Model, Provider
 from ..errors import AgentError, AuthError, ConfigError, RepositoryError
 from ..settings import Settings
 from ..transport import check_base_url
+from . import stores
 
 _LIBRARIES = ("jsonschema", "openai", "rich", "typer", "unidiff")
 _LEAST_GIT = (2, 38)  # knows safe.bareRepository
@@ -91,10 +92,14 @@ def check_repository(folder: Path, root: Path | None) -> Check:
             return Check("repository", "warn", found, f"{advice}; `ask` works without one")
     top = root or folder
     repository.require_repository(top)
-    state = repository.describe(top) or {}
-    commit = str(state.get("head") or "no commit yet")[:12]
-    changes = "with changes that are not committed" if state.get("dirty") else "clean"
-    return Check("repository", "ok", f"{top}: {state.get('branch') or 'no branch'} at {commit}, {changes}")
+    mended = stores.recover(top)
+    git_has = repository.describe(top) or {}
+    commit = str(git_has.get("head") or "no commit yet")[:12]
+    changes = "with changes that are not committed" if git_has.get("dirty") else "clean"
+    found = f"{top}: {git_has.get('branch') or 'no branch'} at {commit}, {changes}"
+    if mended:
+        return Check("repository", "warn", f"{found}; {'; '.join(mended)}", "look at these files")
+    return Check("repository", "ok", found)
 
 
 def check_sandbox() -> Check:

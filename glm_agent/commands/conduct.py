@@ -14,13 +14,14 @@ from .. import config, outcome
 from ..budget import Budget
 from ..dialects import providers
 from ..errors import AgentError, Cancelled
+from ..failpoints import failpoint
 from ..git import find_root
 from ..redact import Redactor
 from ..render import View, Wanted, choose, discard, expendable, writer
 from ..render.sanitize import clean
 from ..replica import Replica
 from ..settings import Settings
-from ..types import Event, Finished, Started
+from ..types import Event, Finished, Json, Memo, Started
 from . import artefacts
 from .notes import Notes, can_ask
 from .signals import TIME_IS_UP, Signals
@@ -77,8 +78,14 @@ class Stage:
 
     def show(self, event: Event) -> None:
         with self.signals.deferred():
+            failpoint("event")
             for sink in (*self.first, self.tally, *self.views):
                 sink(event)
+            failpoint("seen")
+
+    def keep(self, values: Json) -> None:
+        """For the session to go on with, if it is interrupted."""
+        self.show(Memo(values))
 
     def finish(self) -> int:
         """The exit code, once the result is made and shown."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import threading
 from contextlib import suppress
@@ -15,9 +13,11 @@ from typing import NamedTuple
 from .. import config, git, gitdir, sandbox, tools
 from ..errors import RepositoryError, SandboxError, UsageError
 from ..hiding import Survey, masked_settings
+from ..intents import Intents
 from ..sandbox import Fence, Offer, Policy, Ran, Reach, Runner, Tier
 from ..types import Json
 from ..workspace import Workspace
+from . import stores
 from .conduct import Stage
 from .reserve import Reserve
 
@@ -61,17 +61,17 @@ class Confinement(NamedTuple):
         return self.run
 
 
-def open_workspace(stage: Stage) -> Workspace:
+def open_workspace(stage: Stage, intents: Intents | None = None) -> Workspace:
     """The files of the run, but for secrets, and for what runs by itself, unless the user allows them."""
     reserve = _reserve(stage)
-    return Workspace(stage.tree, reserve.secrets, reserve.forbidden, stage.top)
+    return Workspace(stage.tree, reserve.secrets, reserve.forbidden, known_as=stage.top, intents=intents)
 
 
 def fence_files(stage: Stage, folder: Path, *, writes: bool) -> Fence:
     """For threads of tools that work on files: the tree, what the session in `folder` keeps, git's own."""
     if writes:
         _ = _reserve(stage).also  # the user's own settings of git cannot be read behind the fence
-    fence = Fence(partial(_reach, stage, tools.outputs(folder), writes))
+    fence = Fence(partial(_reach, stage, folder, writes))
     stage.closers.append(fence.close)
     return fence
 
@@ -158,15 +158,15 @@ def _tier(offer: Offer, wanted: str | None) -> Tier | None:
 
 def _policy(stage: Stage, mode: str) -> Policy:
     settings = stage.settings
-    state, tmp = _folders(stage)
+    own, tmp = _folders(stage)
     read = [Path(path).absolute() for path in settings.sandbox_read]
     words = " ".join(settings.verify) if not config.from_repository(settings, "verify") else ""
-    found = sandbox.standard(stage.top, settings.environment, state, tmp, text=words, read=read)
-    own = [config.state_home().resolve()] if _is_beneath(config.state_home(), stage.top) else []
+    found = sandbox.standard(stage.top, settings.environment, own, tmp, text=words, read=read)
+    ours = [config.state_home().resolve()] if _is_beneath(config.state_home(), stage.top) else []
     git_has = gitdir.locate(stage.top) if stage.root else None
     return replace(
         found,
-        hidden=(*found.hidden, *own),
+        hidden=(*found.hidden, *ours),
         readable=(*found.readable, *_elsewhere(git_has, found.root)),
         instead=tuple(masked_settings(git_has, found.store)) if git_has else (),
         protected=_reserve(stage).protected(),
@@ -181,15 +181,18 @@ def _reserve(stage: Stage) -> Reserve:
     return stage.reserve
 
 
-def _reach(stage: Stage, outputs: Path, writes: bool) -> Reach:
-    outputs.mkdir(mode=0o700, parents=True, exist_ok=True)  # there can be no rule for what is not there
+def _reach(stage: Stage, folder: Path, writes: bool) -> Reach:
+    outputs = tools.outputs(folder)
+    own = stores.written(stage.top, folder) if writes else []
+    for place in (outputs, *own):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)  # there can be no rule for what is not there
     top = stage.tree.resolve()
     home = Path(stage.settings.environment.get("HOME", "/"))
     git_reads: list[Path] = []
     with suppress(RepositoryError):  # without git, there are other ways to search
         git_reads += sandbox.installation(Path(git.binary(top)), top, home)
         git_reads += git.elsewhere(top)
-    return Reach((top,) if writes else (), (top, outputs, *git_reads), home)
+    return Reach((top, *own) if writes else (), (top, outputs, *git_reads), home)
 
 
 def _elsewhere(places: gitdir.Places | None, root: Path) -> list[Path]:
@@ -207,8 +210,7 @@ def _folders(stage: Stage) -> tuple[Path, Path]:
 
 
 def _kept(stage: Stage) -> Path:
-    key = hashlib.sha256(os.fsencode(stage.top.resolve())).hexdigest()[:16]
-    return config.state_home() / "commands" / key
+    return config.state_home() / "commands" / stores.key(stage.top)
 
 
 def temporary(stage: Stage) -> Path:

@@ -1,6 +1,7 @@
 """`doctor`: what a run would meet here; with `--live`, what the endpoint really does.
 
-Nothing is sent without `--live`, and nothing is written without `--save`.
+Nothing is sent without `--live`, and nothing is written without `--save`, but that changes of files which a
+kill cut short are finished or taken back.
 """
 
 from __future__ import annotations

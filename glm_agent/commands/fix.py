@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 from .. import repository, verify
 from ..errors import AuthError, UsageError
 from ..keeping import Keeper
 from ..snapshot import Snapshot
-from ..types import Event, Notice
+from ..types import Event, Notice, User, Verified
 from ..verify import Unmet
-from . import artefacts, evidence, judgement, reports, task
+from . import artefacts, evidence, judgement, reports, stores, task
 from .attempts import Attempts
 from .conduct import Stage, conduct
 from .confinement import choose
 from .evidence import Checks
+from .resuming import Again, Past, conduct_again
 from .session import Session, open_session, work
 from .tracking import Tracking
 from .workplace import Workplace, deliver, open_workplace, print_dry_patch
@@ -26,43 +27,68 @@ _UNCHANGED = (
 )
 
 
-def run(argument: str | None, flags: Mapping[str, object], start: Mapping[str, str] | None = None) -> int:
+def run(
+    argument: str | None,
+    flags: Mapping[str, object],
+    start: Mapping[str, str] | None = None,
+    again: Again | None = None,
+) -> int:
     """The exit code of a whole run; `start` replaces the process's environment."""
-    return conduct(flags, lambda stage: _events(stage, argument), start, print_dry_patch)
+    if again:
+        return conduct_again(again, flags, "fix", lambda stage, past: _events(stage, argument, past), start)
+    return conduct(flags, lambda stage: _events(stage, argument, None), start, print_dry_patch)
 
 
-def _events(stage: Stage, argument: str | None) -> Generator[Event]:
+def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[Event]:
     settings = stage.settings
     given = reports.add(stage, task.read(argument, settings.prompt_file, settings.stdin))
-    if not given.text.strip() and not stage.settings.verify:
-        if settings.from_report:
-            _end_unasked(stage, reports.nothing(stage))
-            return
-        raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
+    has_task = bool(given.text.strip())
+    if past:
+        past.require_work(has_task)
+    elif not has_task and not settings.verify:
+        _refuse(stage)
+        return
     repository.require_repository(stage.top, allow_merge=settings.allow_merge)
     place = open_workplace(stage)
+    mended = stores.recover(stage.top)
     confinement = choose(stage, "fix")
     checks, notices = evidence.choose(stage, confinement)
-    if not given.text.strip() and not checks.checks:
+    if not (has_task or checks.checks or past):
         raise UsageError(*notices)
     try:
-        session = open_session(stage, "fix", given, repository.describe(stage.top), confinement)
+        session = open_session(stage, "fix", given, confinement, past)
     except AuthError:
-        if given.text.strip() or not (yield from evidence.pass_already(checks)):
+        if has_task or past or not (yield from evidence.pass_already(checks)):
             raise
         _end_unasked(stage, evidence.nothing_to_do(stage.tally.before))
         return
     place.lock.name(session.folder.name)
     session.started.workdir = place.kind
     yield session.started
-    yield from map(Notice, (*session.notices, *notices, *place.notices, *judgement.warnings(stage)))
+    yield session.memo
+    notices = [*mended, *session.notices, *notices, *place.notices, *judgement.warnings(stage)]
+    yield from map(Notice, notices)
     stage.tally.may_be_unchanged = settings.allow_empty
-    yield from _Fix(stage, session, checks, place).events(given.text)
+    work = _Fix(stage, session, checks, place)
+    yield from work.go_on(past, given.text) if past else work.events(given.text)
+
+
+def _refuse(stage: Stage) -> None:
+    """Of a run with nothing to do, the reason: that it is done, or UsageError."""
+    if not stage.settings.from_report:
+        raise UsageError("nothing to do: give a task, or --verify CMD to make pass")
+    _end_unasked(stage, reports.nothing(stage))
 
 
 def _end_unasked(stage: Stage, answer: str) -> None:
     stage.tally.answer = answer
     stage.tally.may_be_unchanged = True
+
+
+def _complete(baseline: Sequence[Verified]) -> str | None:
+    """The task where none is given: that what fails passes; None if nothing does."""
+    failing = [check for check in baseline if check.exit_code != 0]
+    return f"Make this pass.\n\n{verify.report(failing)}" if failing else None
 
 
 class _Fix:
@@ -91,7 +117,7 @@ class _Fix:
         folder = session.folder if in_place else session.folder / "attempts" / str(number)
         snapshot = Snapshot(stage.tree, folder)
         keeper = Keeper(snapshot, folder) if in_place else None
-        return Tracking(snapshot, keeper, session.workspace, session.agent.tools.get)
+        return Tracking(snapshot, keeper, session.workspace, session.agent.tools.get, stage.keep)
 
     def events(self, task_text: str) -> Generator[Event]:
         if self._checks.checks:
@@ -100,26 +126,39 @@ class _Fix:
         baseline = yield from self._checks.run("before")
         for check in baseline:
             verify.require_runnable(check)
-        failing = [check for check in baseline if check.exit_code != 0]
-        if not task_text.strip():
-            if not failing:
-                _end_unasked(self._stage, evidence.nothing_to_do(baseline))
-                return
-            task_text = f"Make this pass.\n\n{verify.report(failing)}"
+        prompt = task_text if task_text.strip() else _complete(baseline)
+        if prompt is None:
+            _end_unasked(self._stage, evidence.nothing_to_do(baseline))
+            return
         while True:
             if self._checks.checks:
                 self._tracking.watch()
             yield from self._tracking.begin()
-            yield from self._rounds(task_text)
+            yield from self._rounds(prompt, self._stage.settings.verify_rounds)
             self._attempts.end()
             if not self._attempts.begin_another():
                 return
             self._reminders = 0
 
-    def _rounds(self, prompt: str) -> Generator[Event]:
+    def go_on(self, past: Past, task_text: str) -> Generator[Event]:
+        """From where the session was interrupted, or with a new task from where it ended."""
+        tally, rounds = self._stage.tally, self._stage.settings.verify_rounds
+        if not self._tracking.go_on(past.session.kept, past.session.events):
+            tally.before.clear()
+            yield from self.events(task_text or past.task)
+            return
+        prompt = task_text if task_text.strip() else None
+        if prompt is None:
+            rounds = max(1, rounds - len(tally.after) // max(1, len(self._checks.checks)))
+            self._reminders = sum(message == User(_UNCHANGED) for message in self._session.history)
+            if not self._session.history:
+                prompt = past.task if past.task.strip() else _complete(tally.before)
+        yield from self._rounds(prompt, rounds)
+
+    def _rounds(self, prompt: str | None, rounds: int) -> Generator[Event]:
         """Agent, then checks, until they pass, the rounds are used up, or a cap stops the agent."""
         baseline, unmet = self._stage.tally.before, list[Unmet]()
-        for left in range(self._stage.settings.verify_rounds - 1, -1, -1):
+        for left in range(rounds - 1, -1, -1):
             finished = yield from self._work(prompt)
             checks = yield from self._checks.run("after", baseline)
             unmet = self._checks.unmet(baseline, checks)
@@ -130,7 +169,7 @@ class _Fix:
         for one in unmet:
             self._stage.tally.note("error_verify", evidence.complaint(one))
 
-    def _work(self, prompt: str) -> Generator[Event, None, bool]:
+    def _work(self, prompt: str | None) -> Generator[Event, None, bool]:
         """The agent until it is done, reminded while it has changed nothing; False if a cap stopped it."""
         while True:
             self._tracking.resume()

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import __version__, config, dialects, instructions, repository, structured, tools
+from .. import __version__, config, dialects, instructions, journal, repository, structured, tools
 from ..agent import Agent
 from ..client import Client
 from ..dialects import Dialect, Wish
-from ..errors import RepositoryError
+from ..errors import UsageError
+from ..history import is_over, open_calls
+from ..intents import Intents
 from ..journal import Journal
 from ..settings import Settings
 from ..structured import Answer
-from ..types import Cap, Event, Json, Message, Started, Tool
+from ..types import Cap, Event, Json, Memo, Message, Started, Stopped, Tool, ToolStarted
 from ..workspace import Workspace
-from . import artefacts
+from . import artefacts, resuming, stores
 from .conduct import Stage
 from .confinement import Confinement, fence_files, open_workspace
 from .connection import choose_model, connect, open_client, require_price
 from .judgement import bounds_of
+from .resuming import Past
 from .task import Task
 
 _TURNS = {"fix": 150, "ask": 40}
 _TOOL_CALLS = 1000
+
+
+class Brief(NamedTuple):
+    """What the system prompt says of this place: the environment, and the project's own instructions."""
+
+    facts: list[str]
+    told: list[instructions.Instruction]
+    session: str
 
 
 class Session(NamedTuple):
@@ -42,50 +53,98 @@ class Session(NamedTuple):
     notices: list[str]
     answer: Answer | None
     workspace: Workspace
+    memo: Memo
     restart: Callable[[], None]  # to be called when the history begins anew
 
 
 def open_session(
-    stage: Stage, command: str, task: Task, git: Json | None, confinement: Confinement
+    stage: Stage, command: str, task: Task, confinement: Confinement, past: Past | None = None
 ) -> Session:
     """Builds the parts; from here on events are journaled. Raises AgentError before anything is sent."""
-    settings = stage.settings
+    settings, git = stage.settings, repository.describe(stage.top)
     artefacts.check(settings)
+    if past:
+        resuming.spend(stage, past.session)
     answer = Answer(structured.load(settings.json_schema)) if settings.json_schema else None
     stage.endings += [lambda: _take_answer(stage, answer), lambda: _keep_answer(stage)]
     provider, model = choose_model(settings)
     require_price(settings, provider, model)
     stage.budget.caps = _caps(settings, command)
     transport = connect(settings, provider)
-    folder = _open_journal(stage)
-    workspace = open_workspace(stage)
+    folder = _open_journal(stage, past)
+    intents = _announced(stage, folder)
+    workspace = open_workspace(stage, None if stage.replica else intents)
     fence = fence_files(stage, folder, writes=command == "fix")
     built = tools.build(command, workspace, folder, confinement.run, fence)
     kit = [*built.tools, answer.tool()] if answer else built.tools
-    told = _instructions(stage, workspace)
-    end, framed = instructions.frame(folder.name)
-    extra = [framed, *_rules(settings, command, answer)]
-    system = instructions.system_prompt(command, kit, _facts(stage.top, git), told, extra)
-    wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
-    dialect, notices = dialects.dialect(provider, model, system, kit, wish)
-    client = open_client(stage, kit, dialect._replace(end=end), transport, built.forget)
+    brief = Brief(_facts(stage.top, git), _instructions(stage, workspace), folder.name)
+    dialect, notices = _dialect(stage, command, kit, brief, past)
+    client = open_client(stage, kit, dialect, transport, built.forget)
     if answer and command == "ask":  # which may then answer from what it was told alone
-        client.without_tools = _in_json(stage, answer.schema, _facts(stage.top, git), told)
+        client.without_tools = _in_json(stage, answer.schema, brief)
+    if past:
+        client.go_on(past.session.messages, resuming.steps(past.session))
+        kit = [*resuming.recalling(past.session, built, workspace, intents), *kit[len(built.tools) :]]
     agent = _agent(stage, [stage.notes.pass_on(tool) for tool in kit], client)
-    started = _started(stage, command, dialect, transport.host, agent)
-    started.session_id, started.git, started.stdin = folder.name, git, task.stdin
-    started.sandbox = confinement.record()
-    started.instructions = [instruction.record() for instruction in told]
+    started = replace(
+        _started(stage, command, dialect, transport.host, agent),
+        session_id=folder.name,
+        git=git,
+        stdin=task.stdin,
+        sandbox=confinement.record(),
+        instructions=[instruction.record() for instruction in brief.told],
+    )
     notices += [*confinement.notices, *_warnings(stage, task, dialect)]
-    return Session(folder, agent, [], started, notices, answer, workspace, client.fitter.restart)
+    memo = resuming.memo(stage, task.text or (past.task if past else ""), dialect)
+    history, restart = _history(stage, past), client.fitter.restart
+    return Session(folder, agent, history, started, notices, answer, workspace, memo, restart)
 
 
-def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, bool]:
-    """The agent until it is done and its answer fits the schema, if any; False if a cap stopped it."""
+def _announced(stage: Stage, folder: Path) -> Intents:
+    """Records of changes, each under the call that started last: calls that change files run alone."""
+    intents = stores.intents(stage.top, None if stage.settings.ephemeral else stores.last_change(folder))
+
+    def announce(event: Event) -> None:
+        if isinstance(event, ToolStarted):
+            intents.call = event.call.id
+
+    stage.first.append(announce)
+    return intents
+
+
+def _dialect(
+    stage: Stage, command: str, kit: Sequence[Tool], brief: Brief, past: Past | None
+) -> tuple[Dialect, list[str]]:
+    settings = stage.settings
+    end, framed = instructions.frame(brief.session)
+    extra = [framed, *_rules(settings, command)]
+    system = instructions.system_prompt(command, kit, brief.facts, brief.told, extra)
+    wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
+    dialect, notices = dialects.dialect(*choose_model(settings), system, kit, wish)
+    dialect = dialect._replace(end=end)
+    if past:
+        dialect, said = resuming.told(past.session, dialect, stage)
+        notices += said
+    return dialect, notices
+
+
+def _history(stage: Stage, past: Past | None) -> list[Message]:
+    """What the session goes on from; what it took counts."""
+    if past is None:
+        return []
+    stage.budget.go_on(*resuming.spent(past.session), stage.tally.started)
+    return past.session.messages
+
+
+def work(stage: Stage, session: Session, prompt: str | None) -> Generator[Event, None, bool]:
+    """The agent until it is done and its answer fits the schema, if any; False if a cap stopped it.
+
+    Without `prompt` it goes on from where the history ends.
+    """
     answer = session.answer
     if answer:
         answer.withdraw()
-    yield from session.agent.run(session.history, prompt)
+    yield from _proceed(session.agent, session.history, prompt)
     while stage.tally.is_done and (note := stage.notes.take()):  # nothing was called that could pass it on
         yield from session.agent.run(session.history, note)
     while answer and stage.tally.is_done and (again := answer.demand(stage.tally.answer)) is not None:
@@ -93,19 +152,28 @@ def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, 
     return stage.tally.is_done
 
 
-def _rules(settings: Settings, command: str, answer: Answer | None) -> list[str]:
+def _rules(settings: Settings, command: str) -> list[str]:
     limits = bounds_of(settings).told() if command == "fix" else None
-    said = (limits, answer and structured.INSTRUCTION, settings.append_system_prompt)
+    said = (limits, settings.json_schema and structured.INSTRUCTION, settings.append_system_prompt)
     return [text for text in said if text]
 
 
-def _in_json(
-    stage: Stage, schema: Json, facts: list[str], told: list[instructions.Instruction]
-) -> Callable[[Dialect], Dialect]:
+def _proceed(agent: Agent, history: list[Message], prompt: str | None) -> Generator[Event]:
+    """The agent, once the calls that an interrupted run left are answered."""
+    final = False
+    if calls := open_calls(history):
+        final = yield from agent.answer(history, calls)
+    if prompt is None and (final or is_over(history)):
+        yield Stopped("done", agent.budget.turns)
+    else:
+        yield from agent.run(history, prompt)
+
+
+def _in_json(stage: Stage, schema: Json, brief: Brief) -> Callable[[Dialect], Dialect]:
     def change(dialect: Dialect) -> Dialect:
         options, words = structured.json_mode(dialect.options, schema)
         extra = [text for text in (words, stage.settings.append_system_prompt) if text]
-        system = instructions.system_prompt("ask", [], facts, told, extra)
+        system = instructions.system_prompt("ask", [], brief.facts, brief.told, extra)
         return dialect._replace(system=system, options=options)
 
     return change
@@ -127,35 +195,29 @@ def _keep_answer(stage: Stage) -> None:
         artefacts.write(file, f"{answer}\n".encode(errors="backslashreplace") if answer else b"")
 
 
-def _open_journal(stage: Stage) -> Path:
+def _open_journal(stage: Stage, past: Past | None) -> Path:
     """The session's folder, with a journal that takes every event before the views do."""
-    home = config.state_home() / "sessions"
-    _keep_out_of(stage.top, config.state_home())
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+    stores.keep_out_of(stage.top, config.state_home())
     if stage.settings.ephemeral:
-        import tempfile  # 14 ms
-
-        home = Path(tempfile.mkdtemp(prefix="glm-agent-"))
-        _keep_out_of(stage.top, home)
-        stage.closers.append(lambda: shutil.rmtree(home, ignore_errors=True))
-    journal = Journal(home / name, stage.redact)
-    stage.first.append(journal)
-    stage.closers.insert(0, journal.close)
-    return home / name
+        return _open_ephemeral(stage, past)
+    folder = past.open() if past else config.state_home() / "sessions" / journal.new_id()
+    kept = Journal(folder, stage.redact, again=past is not None)
+    stage.first.append(kept)
+    stage.closers.insert(0, kept.close)
+    return folder
 
 
-def _keep_out_of(top: Path, folder: Path) -> None:
-    """What we keep is no part of the repository: beneath `top`, `folder` is made to ignore itself."""
-    if not folder.resolve().is_relative_to(top.resolve()):
-        return
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (folder / ".gitignore").open("x") as file:
-            file.write("*\n")
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise RepositoryError(f"cannot write to {folder}: {error.strerror}") from error
+def _open_ephemeral(stage: Stage, past: Past | None) -> Path:
+    if past:
+        raise UsageError("--ephemeral keeps nothing, so no session can go on with it; leave it out")
+    import tempfile  # 14 ms
+
+    home = Path(tempfile.mkdtemp(prefix="glm-agent-"))
+    stores.keep_out_of(stage.top, home)
+    stage.closers.append(lambda: shutil.rmtree(home, ignore_errors=True))
+    folder = home / journal.new_id()
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def _instructions(stage: Stage, workspace: Workspace) -> list[instructions.Instruction]:

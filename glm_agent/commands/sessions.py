@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from .. import config, journal
+from .. import config, journal, settings
+from ..errors import AgentError, RepositoryError, UsageError
 from ..journal import Session
 from ..render.sanitize import clean
 from ..types import Assistant, Json, Message, ToolResult, User
@@ -22,15 +28,29 @@ def show(name: str, as_data: bool) -> int:
     return print_text(lambda: _show(journal.find(config.state_home(), name), as_data))
 
 
+def remove(names: Sequence[str], older_than: str | None) -> int:
+    return print_text(lambda: _remove(names, older_than))
+
+
 def _list(as_data: bool) -> str:
-    rows = [_summary(journal.load(folder)) for folder in journal.sessions(config.state_home())]
+    rows = [_row(folder) for folder in journal.sessions(config.state_home())]
     if as_data:
         return as_json(rows)
     if not rows:
         return "no sessions yet\n"
-    head = ("SESSION", "COMMAND", "OUTCOME", "TURNS", "TASK")
-    lines = [(row["id"], row["command"], row["outcome"], str(row["turns"]), row["task"][:60]) for row in rows]
+    head = ("SESSION", "COMMAND", "OUTCOME", "TURNS", "SIZE", "TASK")
+    lines = [
+        (row["id"], row["command"], row["outcome"], str(row["turns"]), _megabytes(row), row["task"][:60])
+        for row in rows
+    ]
     return table(head, lines)
+
+
+def _row(folder: Path) -> Json:
+    try:
+        return _summary(journal.load(folder))
+    except AgentError:  # `show` says why
+        return {**_summary(Session(folder.name, folder)), "outcome": "unreadable"}
 
 
 def _summary(session: Session) -> Json:
@@ -39,10 +59,65 @@ def _summary(session: Session) -> Json:
         "id": session.id,
         "command": str(session.started.get("command", "?")),
         "cwd": session.started.get("cwd"),
-        "outcome": str(session.result.get("subtype")) if session.result else "interrupted",
+        "outcome": _outcome(session),
         "turns": sum(isinstance(message, Assistant) for message in session.messages),
-        "task": " ".join(first.split()),
+        "bytes": _size(session.folder),
+        "damaged_lines": session.damaged,
+        "task": " ".join((first or str(session.kept.get("task") or "")).split()),
     }
+
+
+def _outcome(session: Session) -> str:
+    if session.result is not None:
+        return str(session.result.get("subtype"))
+    return "running" if journal.running(session.folder) else "interrupted"
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in `folder`."""
+    size = 0
+    for here, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # of a run that goes on
+                size += Path(here, name).lstat().st_size
+    return size
+
+
+def _megabytes(row: Json) -> str:
+    return f"{row['bytes'] / 1e6:.1f} MB"
+
+
+def _remove(names: Sequence[str], older_than: str | None) -> str:
+    if bool(names) == bool(older_than):
+        raise UsageError("name the sessions to remove, or give --older-than, for example 30d")
+    home = config.state_home()
+    if older_than:
+        chosen = [folder for folder in journal.sessions(home) if _age(folder) > _limit(older_than)]
+        chosen = [folder for folder in chosen if not journal.running(folder)]
+    else:
+        chosen = list(dict.fromkeys(journal.find(home, name) for name in names))
+        for folder in filter(journal.running, chosen):
+            raise RepositoryError(f"session {folder.name} is running; nothing was removed")
+    size = sum(map(_size, chosen))
+    for folder in chosen:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise RepositoryError(f"cannot remove {folder}: {error.strerror}") from error
+    return f"removed {len(chosen)} session{'s' * (len(chosen) != 1)}, {size / 1e6:.1f} MB\n"
+
+
+def _limit(older_than: str) -> float:
+    try:
+        return settings.duration(older_than)
+    except ValueError as error:
+        raise UsageError(f"--older-than {older_than!r}: {error}") from error
+
+
+def _age(folder: Path) -> float:
+    """Seconds since the session was last written to."""
+    file = folder / journal.FILE
+    return time.time() - (file if file.exists() else folder).stat().st_mtime
 
 
 def _show(folder: Path, as_data: bool) -> str:

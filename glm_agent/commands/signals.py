@@ -53,6 +53,11 @@ class Signals:
             for signum, handler in before.items():
                 signal.signal(signum, handler)
 
+    def limit(self, seconds: float) -> None:
+        """The alarm comes after `seconds` from now instead, at once if there are none left."""
+        if threading.current_thread() is threading.main_thread():
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+
     @contextmanager
     def deferred(self) -> Generator[None]:
         outer, self._deferred = self._deferred, True

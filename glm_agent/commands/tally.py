@@ -64,7 +64,7 @@ class Tally:
         match event:
             case Started():
                 self.session_id = event.session_id
-                self.base_commit = (event.git or {}).get("head")
+                self.base_commit = self.base_commit or (event.git or {}).get("head")
             case Said(message):
                 self.is_done = False
                 self._said(message)

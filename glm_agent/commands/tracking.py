@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .. import delivery, patching, state
 from ..delivery import Moved
 from ..errors import ToolError
 from ..keeping import Keeper
 from ..restore import restore
+from ..shape import mapping, string
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
 from ..types import Event, Json, Notice, Said, Tool, ToolCall, ToolResult, ToolStarted, Verified
@@ -22,7 +23,8 @@ class Tracking:
     """A sink that takes note of what tools write, and takes trees when it is told to; `tree` is where.
 
     What the user's checks write is none of the run's: `begin` comes after the baseline, `end` before the
-    checks that follow the work, and `disown` before more work.
+    checks that follow the work, and `disown` before more work. `keep` takes what `go_on` needs after an
+    interruption, each time that it changes.
     """
 
     def __init__(
@@ -31,12 +33,14 @@ class Tracking:
         keeper: Keeper | None,
         workspace: Workspace,
         tool: Callable[[str], Tool | None],
+        remember: Callable[[Json], None] = lambda values: None,
     ) -> None:
         self.snapshot = snapshot
         self.tree = snapshot.root
         self._keeper = keeper
         self._workspace = workspace
         self._tool = tool
+        self._remember = remember
         self._start: str | None = None  # tree
         self._end: str | None = None
         self._writes: dict[str, list[str]] = {}  # paths by call
@@ -49,20 +53,29 @@ class Tracking:
         """What the tools write counts even where git ignores it."""
         match event:
             case ToolStarted(call):
-                found = self._writes[call.id] = list(self._paths(call))
+                self._take(event)
+                found = self._writes[call.id]
                 if self._start and (whole := self.snapshot.complete(self._start, found)) != self._start:
-                    self._start = whole
+                    self._begin_at(whole)
                     if self._keeper:
                         self._keeper.include(found)
                 if self._keeper and (found or call.name == "bash"):
                     self._keeper.started(found, is_command=call.name == "bash")
             case Said(ToolResult(call_id=call_id, ok=ok)) if call_id in self._writes:
-                found = self._writes[call_id] if ok else []
-                self._touched.update(found)
+                self._take(event)
                 if self._keeper:
-                    self._keeper.ended(found)
+                    self._keeper.ended(self._writes[call_id] if ok else [])
             case Verified() if self._known is not None:
                 self._created |= self.snapshot.untracked() - self._known
+            case _:
+                pass
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case ToolStarted(call):
+                self._writes[call.id] = list(self._paths(call))
+            case Said(ToolResult(call_id=call_id, ok=True)):
+                self._touched.update(self._writes.get(call_id, ()))
             case _:
                 pass
 
@@ -72,9 +85,23 @@ class Tracking:
             self._keep(self.snapshot.take())
 
     def begin(self) -> Iterator[Notice]:
-        self._start = self._taken()
-        self._keep(self._start)
+        tree = self._taken()
+        self._begin_at(tree)
+        self._keep(tree)
         return self._problems()
+
+    def go_on(self, kept: Json, events: Iterable[Event]) -> bool:
+        """Whether work had begun; if so, it goes on with what was `kept` last, after `events`."""
+        tree = string(mapping(kept.get("start")).get("tree"))
+        if not tree:
+            return False
+        self._start = tree
+        self.snapshot.go_on(mapping(kept["start"]))
+        for event in events:
+            self._take(event)
+        if self._keeper:
+            self._keeper.go_on()
+        return True
 
     def resume(self) -> None:
         """Work goes on: if it is interrupted, the tree as it is then counts."""
@@ -87,7 +114,8 @@ class Tracking:
     def disown(self) -> None:
         """What was written since the last `end` was there before what follows."""
         if self._start and self._end:
-            self._start = self.snapshot.carry(self._start, self._end, self.snapshot.take(self._touched))
+            now = self.snapshot.take(self._touched)
+            self._begin_at(self.snapshot.carry(self._start, self._end, now))
 
     def has_changes(self) -> bool:
         """Whether the work changed anything, be it where no diff can tell."""
@@ -147,6 +175,11 @@ class Tracking:
         problems = restore(self.snapshot, self.snapshot.root, now, wanted, changed)
         self._end = self._start
         return problems
+
+    def _begin_at(self, tree: str) -> None:
+        if tree != self._start:
+            self._start = tree
+            self._remember({"start": {"tree": tree, **self.snapshot.memory()}})
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""

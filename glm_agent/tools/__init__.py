@@ -22,10 +22,11 @@ def prompt(name: str) -> str:
 
 
 class Kit(NamedTuple):
-    """`forget` is to be called when what tools have said is no longer before the model."""
+    """`forget` is to be called when what tools have said is no longer before the model, which has `seen`."""
 
     tools: list[Tool]
     forget: Callable[[], None]
+    seen: Seen
 
 
 def outputs(folder: Path) -> Path:
@@ -60,8 +61,8 @@ def build(
 
     head = moves.Head(workspace.root)
     found = [moves.watch(tool, head) for tool in found]
-    masked = [_masked(tool, workspace.secrets.mask) for tool in found]
-    return Kit(repeats.guard(masked, memory), forget)
+    masked = [_noted(_masked(tool, workspace.secrets.mask), seen) for tool in found]
+    return Kit(repeats.guard(masked, memory), forget, seen)
 
 
 def _fenced(tool: Tool, fence: Callable[[], None]) -> Tool:
@@ -82,5 +83,16 @@ def _masked(tool: Tool, mask: Callable[[str], str]) -> Tool:
             error.args = (mask(str(error)),)
             raise
         return output._replace(content=mask(output.content))
+
+    return tool._replace(run=run)
+
+
+def _noted(tool: Tool, seen: Seen) -> Tool:
+    """`tool` whose details say which texts the model has seen by it, so that the journal knows."""
+
+    def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
+        output = tool.run(arguments, cancel)
+        news = seen.news()
+        return output._replace(details={**output.details, "seen": news}) if news else output
 
     return tool._replace(run=run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
+from contextlib import suppress
 from hashlib import sha256
 from threading import Thread
 from typing import NamedTuple
@@ -24,11 +25,23 @@ class Seen:
         self._lock = threading.Lock()
         self._contents: dict[str, bytes] = {}
         self._views: dict[tuple[str, Hashable], _View] = {}
+        self._news: dict[str, bytes] = {}
 
     def note(self, path: str, text: str) -> None:
         """The model knows that `path` holds `text`: it read it, or wrote it."""
         with self._lock:
-            self._contents[path] = _digest(text)
+            self._contents[path] = self._news[path] = _digest(text)
+
+    def news(self) -> dict[str, str]:
+        """What was noted since this was last asked: hexadecimal digests by path, for `restore`."""
+        with self._lock:
+            news, self._news = self._news, {}
+        return {path: digest.hex() for path, digest in news.items()}
+
+    def restore(self, path: str, digest: str) -> None:
+        """As if `path` had been noted with the text that has this digest."""
+        with self._lock, suppress(ValueError):
+            self._contents[path] = bytes.fromhex(digest)
 
     def knows(self, path: str) -> bool:
         with self._lock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from running import DONE, FIX, ROOT, Ran, Run, call, finish, run, shell, start, 
 
 from glm_agent import __version__
 from glm_agent.dialects import models, providers
+from glm_agent.journal import Journal
 from glm_agent.replay import Server
 
 
@@ -90,6 +93,37 @@ def test_a_damaged_session_is_still_listed(home: Path, capfdbinary: pytest.Captu
     assert {row["turns"] for row in rows} == {0}
 
 
+def test_sessions_are_removed_by_name_or_by_age_but_never_while_they_run(
+    home: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    kept = home / ".local/state/glm-agent/sessions"
+    for name, age in (("1-a", 40), ("2-b", 40), ("3-c", 1), ("4-d", 1)):
+        Journal(kept / name, str).close()
+        then = time.time() - age * 86400
+        os.utime(kept / name / "journal.jsonl", (then, then))
+    busy = Journal(kept / "1-a", str, again=True)
+    os.utime(kept / "1-a/journal.jsonl", (0, 0))
+
+    def remove(*words: str) -> tuple[int, str, list[str]]:
+        ran = call(["sessions", "rm", *words], capfdbinary)
+        return ran.code, ran.out + ran.err, sorted(folder.name for folder in kept.iterdir())
+
+    said = "glm-agent: session 1-a is running; nothing was removed\n"
+    assert remove("4", "1-a") == (45, said, ["1-a", "2-b", "3-c", "4-d"])
+    assert remove("--older-than", "30d") == (0, "removed 1 session, 0.0 MB\n", ["1-a", "3-c", "4-d"])
+    assert remove("4", "3-c", "4") == (0, "removed 2 sessions, 0.0 MB\n", ["1-a"])
+    rows = json.loads(call(["sessions", "list", "--json"], capfdbinary).out)
+    assert [(row["outcome"], row["bytes"] > 50) for row in rows] == [("running", True)]
+    busy.close()
+    for words, says in (((), "name the sessions"), (("1", "--older-than", "x"), "name"), (("2",), "no sess")):
+        code, told, left = remove(*words)
+        assert (code, says in told, left) == (2, True, ["1-a"])
+    assert remove("--older-than", "x")[:2] == (
+        2,
+        "glm-agent: --older-than 'x': expected a duration like 90s, 10m or 1h30m\n",
+    )
+
+
 # The program
 
 
@@ -112,6 +146,8 @@ COMMANDS = [
     "sessions",
     "sessions list",
     "sessions show",
+    "sessions rm",
+    "resume",
 ]
 
 
@@ -125,7 +161,7 @@ def test_help_reads_well_in_80_columns(
     assert ran.out.startswith(f"Usage: glm-agent {command}".rstrip())
     assert max(map(len, ran.out.split("\n"))) <= 80
     for ugly in ("None", "default:", "...\n", "[["):
-        assert ugly not in ran.out.replace("ARGS]...", "")
+        assert ugly not in ran.out.replace("ARGS]...", "").replace("SESSION]...", "")
 
 
 def test_no_words_at_all_are_a_call_for_help(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -1,0 +1,56 @@
+"""What is kept about a work tree outside of it: where that is, and what an earlier run left there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from .. import config, recovery
+from ..errors import RepositoryError
+from ..intents import Intents
+
+
+def key(top: Path) -> str:
+    """The name of the folders in which things of the work tree `top` are kept."""
+    return hashlib.sha256(os.fsencode(top.resolve())).hexdigest()[:16]
+
+
+def intents(top: Path, keep: Path | None = None) -> Intents:
+    """The records of changes of files in `top`; the last one that was done stays as `keep`."""
+    keep_out_of(top, config.state_home())
+    return Intents(_writes(top), keep)
+
+
+def last_change(session: Path) -> Path:
+    """Where the session in that folder keeps what it changed last."""
+    return session / "changes" / "last.json"
+
+
+def written(top: Path, session: Path) -> list[Path]:
+    """The folders of records that a change of files in `top` writes to."""
+    return [_writes(top), last_change(session).parent]
+
+
+def recover(top: Path) -> list[str]:
+    """Finishes or takes back what a kill cut short in `top`, and says so, for the user."""
+    folder = _writes(top)
+    return recovery.recover(top, folder) if folder.is_dir() else []
+
+
+def keep_out_of(top: Path, folder: Path) -> None:
+    """What we keep is no part of the repository: beneath `top`, `folder` is made to ignore itself."""
+    if not folder.resolve().is_relative_to(top.resolve()):
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / ".gitignore").open("x") as file:
+            file.write("*\n")
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise RepositoryError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _writes(top: Path) -> Path:
+    return config.state_home() / "writes" / key(top)
