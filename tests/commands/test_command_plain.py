@@ -179,13 +179,8 @@ def test_shell_completion_is_on(tmp_path: Path) -> None:
             },
         )
     )
-    assert ran.out.split() == [
-        "--verify",
-        "--verify-timeout",
-        "--verify-rounds",
-        "--verify-junit",
-        "--verbose",
-    ]
+    names = ["--verify", "--verify-timeout", "--verify-rounds", "--verify-junit", "--verbose"]
+    assert ran.out.split() == names
 
 
 # The demo
