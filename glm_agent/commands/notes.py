@@ -62,4 +62,6 @@ class Notes:
 
 def can_ask() -> bool:
     """Whether somebody is there to be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return all(
+        stream and stream.isatty() for stream in (sys.stdin, sys.stderr)
+    )  # one may be closed, and None

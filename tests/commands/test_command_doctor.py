@@ -99,7 +99,10 @@ def test_it_works_where_there_is_no_repository(glm: Run, tmp_path: Path) -> None
 def test_a_repository_that_a_run_would_refuse_is_45(glm: Run, repo: Path) -> None:
     (repo / ".git" / "MERGE_HEAD").write_text("0" * 40 + "\n")
     ran = glm("doctor", "--json", *to("http://127.0.0.1:9/v1"))
-    assert (ran.code, found(ran)["repository"]["next"]) == (45, "finish or abort it first")
+    assert (ran.code, found(ran)["repository"]["next"]) == (
+        45,
+        "finish or abort it first, or --allow-merge to edit its files and leave the rest to you",
+    )
     assert glm("doctor", "--json", *to("http://127.0.0.1:9/v1"), at=repo / "missing").code == 45
 
 
