@@ -68,7 +68,11 @@ class Keeper:
             shutil.copyfile(index, self._folder / "index")
             (self._folder / "index").chmod(0o600)
         self.record = Record(
-            str(root), place(root), time.time(), state.take(self._snapshot, tree), undoes=self._undoes
+            str(root),
+            place(root),
+            time.time(),
+            state.take(self._snapshot, tree, keep=True),
+            undoes=self._undoes,
         )
         self._save()
 

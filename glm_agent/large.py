@@ -22,20 +22,14 @@ def is_large(blob: str) -> bool:
     return blob.startswith(_MARK)
 
 
-def keep(folder: Path, root: Path, path: str) -> str | None:
-    """Keeps the file at `path` in `folder`; what names its content, or None if it cannot be kept."""
-    try:
+def keep(folder: Path, root: Path, path: str) -> None:
+    """Keeps the file at `path` in `folder`, if it can be: not on another file system that has neither."""
+    with suppress(OSError):
         status = (root / path).lstat()
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        blob = name_of(status)
+        place = _place(folder, path, name_of(status))
         folder.mkdir(mode=0o700, exist_ok=True)
-        place = _place(folder, path, blob)
-        if not place.exists():
+        if stat.S_ISREG(status.st_mode) and not place.exists():
             _double(root / path, place, status)
-    except OSError:  # another file system, or one that has neither
-        return None
-    return blob
 
 
 def find(folder: Path, path: str, blob: str) -> Path | None:

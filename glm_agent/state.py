@@ -61,8 +61,8 @@ class State(NamedTuple):
         return {**self._asdict(), "folders": list(self.folders)}
 
 
-def take(snapshot: Snapshot, tree: str) -> State:
-    """The state of the work tree, of which `tree` has just been taken."""
+def take(snapshot: Snapshot, tree: str, *, keep: bool = False) -> State:
+    """The state of the work tree, of which `tree` has just been taken; `keep` its large files too."""
     found = entries(snapshot, tree)
     there = {path: status for path in found if (status := _status(snapshot, path))}
     files = include(snapshot, tree, _converted(snapshot, found, there))
@@ -74,12 +74,14 @@ def take(snapshot: Snapshot, tree: str) -> State:
     for path in empty:
         if status := _status(snapshot, path):
             there[path], modes[path] = status, _FOLDER
-    kept = {path: large.keep(snapshot.folder / "large", snapshot.root, path) for path in snapshot.large}
-    for path in kept:
-        if status := _status(snapshot, path):
-            there[path], modes[path] = status, _FILE
+    found_large = {path: status for path in snapshot.large if (status := _status(snapshot, path))}
+    for path, status in found_large.items():
+        there[path], modes[path] = status, _FILE
+        if keep:
+            large.keep(snapshot.folder / "large", snapshot.root, path)
+    names = {path: large.name_of(status) for path, status in found_large.items()}
     usual, bits = _summed({path: (mode, stat.S_IMODE(there[path].st_mode)) for path, mode in modes.items()})
-    return State(tree, files, usual, bits, tuple(empty), {path: blob for path, blob in kept.items() if blob})
+    return State(tree, files, usual, bits, tuple(empty), names)
 
 
 def include(snapshot: Snapshot, tree: str, paths: Iterable[str]) -> str:

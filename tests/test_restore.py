@@ -75,7 +75,7 @@ def make(root: Path) -> Path:
 
 
 def take(snapshot: Snapshot) -> State:
-    return state.take(snapshot, snapshot.take())
+    return state.take(snapshot, snapshot.take(), keep=True)
 
 
 def test_what_git_converts_comes_back_byte_for_byte(root: Path, tmp_path: Path) -> None:
