@@ -189,6 +189,7 @@ class Result:
     policy: list[Json] = field(default_factory=list[Json])
     notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
+    citations: list[Json] = field(default_factory=list[Json])
 
 
 @dataclass(slots=True)

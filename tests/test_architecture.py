@@ -30,7 +30,7 @@ RANKS = (
     ("gitrules", "changes", "secrets", "spelling", "veil"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context", "budget"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
-    ("sections", "bounds", "weakening", "byproducts", "reported"),
+    ("sections", "bounds", "weakening", "byproducts", "reported", "citations"),
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),

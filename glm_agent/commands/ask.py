@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from .. import repository
 from ..errors import UsageError
 from ..types import Event, Notice
-from . import task
+from . import sources, task
 from .conduct import Stage, conduct
 from .confinement import choose
 from .session import open_session, work
@@ -28,3 +28,4 @@ def _events(stage: Stage, argument: str | None) -> Generator[Event]:
     yield session.started
     yield from map(Notice, session.notices)
     yield from work(stage, session, given.text)
+    yield from sources.check(stage, session)

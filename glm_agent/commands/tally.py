@@ -56,6 +56,7 @@ class Tally:
     policy: list[Json] = field(default_factory=list[Json])
     notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
+    citations: list[Json] = field(default_factory=list[Json])
     signum: int | None = None
 
     def __call__(self, event: Event) -> None:
@@ -114,6 +115,7 @@ class Tally:
                 policy=self.policy,
                 notices=self.notices,
                 errors=self.errors,
+                citations=self.citations,
             )
         )
 

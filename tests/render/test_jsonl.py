@@ -261,6 +261,7 @@ RESULT_LINE: Json = {
     "policy": [],
     "notices": [],
     "errors": [],
+    "citations": [],
 }
 
 
