@@ -21,8 +21,10 @@ _IN_WORDS = re.compile(
 _EXTENSION = re.compile(r"[^/.]\.[A-Za-z][A-Za-z0-9_+-]{0,11}$|(?:^|/)\.[A-Za-z][\w.-]*$")
 _LETTER = re.compile(r"[^\W\d_]")
 # Ends of names of hosts, which stand before a colon and a number as well.
-_DOMAINS = {"ai", "app", "cloud", "com", "dev", "edu", "gov", "internal", "io", "lan", "local", "localhost"}
-_DOMAINS |= {"invalid", "net", "org", "svc", "test"}
+_HOST = re.compile(
+    r"\.(?:ai|app|cloud|com|dev|edu|gov|internal|invalid|io|lan|local|localhost|net|org|svc|test)$",
+    re.IGNORECASE,
+)
 
 
 class Citation(NamedTuple):
@@ -95,6 +97,5 @@ def _citation(path: str, place: re.Match[str]) -> Iterator[Citation]:
     if not _LETTER.search(path):  # 12:30, 127.0.0.1:8080
         return
     line = int(place["line"])
-    has_extension = _EXTENSION.search(path) is not None
-    certain = has_extension and path.rpartition(".")[2].lower() not in _DOMAINS
+    certain = _EXTENSION.search(path) is not None and not _HOST.search(path)
     yield Citation(path, line, int(place["end"] or line), certain)

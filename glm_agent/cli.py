@@ -268,6 +268,14 @@ def show_session(session: o.SessionId, json: o.AsJson = False) -> None:
     raise typer.Exit(command.show(session, json))
 
 
+@sessions.command("export")
+def export_session(session: o.SessionId, format: o.DocumentFormat, output: o.DocumentFile = None) -> None:
+    """Print one session as a document for people or programs."""
+    from .commands import export as command
+
+    raise typer.Exit(command.run(session, format.value, output))
+
+
 def _flags(given: dict[str, Any]) -> dict[str, object]:
     """The options that were given, by their names in settings."""
     return {name: value for name, value in given.items() if value is not None}

@@ -34,7 +34,7 @@ RANKS = (
     ("process",),
     ("gitdir", "git", "repository", "writing", "workspace", "hiding", "sandbox", "files", "config"),
     ("transport", "slots", "replay", "render"),
-    ("snapshot", "large", "state", "restore", "keeping", "lock", "journal", "instructions"),
+    ("snapshot", "large", "state", "restore", "keeping", "lock", "journal", "exports", "instructions"),
     ("client", "tools", "verify"),
     ("agent",),
     ("commands",),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import config, journal
+from ..exports.steps import Step, outcome, steps, turns
 from ..journal import Session
 from ..render.sanitize import clean
-from ..types import Assistant, Json, Message, ToolResult, User
+from ..types import Json, User
 from . import undo
 from .plain import as_json, print_text, table
 
@@ -39,8 +40,8 @@ def _summary(session: Session) -> Json:
         "id": session.id,
         "command": str(session.started.get("command", "?")),
         "cwd": session.started.get("cwd"),
-        "outcome": str(session.result.get("subtype")) if session.result else "interrupted",
-        "turns": sum(isinstance(message, Assistant) for message in session.messages),
+        "outcome": outcome(session),
+        "turns": turns(session),
         "task": " ".join(first.split()),
     }
 
@@ -57,7 +58,7 @@ def _show(folder: Path, as_data: bool) -> str:
                 *heading,
                 clean(f"undo: {_undo(folder)}"),
                 "",
-                *(_shown(message) for message in session.messages),
+                *(_shown(step) for step in steps(session.messages)),
             ]
         )
         + "\n"
@@ -73,15 +74,10 @@ def _undo(folder: Path) -> str:
     return "; ".join([*some[:_MOST_LINES], *more, *filter(None, [found["problem"]])]) or "done already"
 
 
-def _shown(message: Message) -> str:
-    from ..render.words import describe
+def _shown(step: Step) -> str:
+    from ..render.words import describe, effect
 
-    match message:
-        case User(text):
-            return clean(f"> {text.strip()}\n")
-        case Assistant(text=text, calls=calls):
-            lines = ([text.strip()] if text.strip() else []) + [f"* {describe(call)}" for call in calls]
-            return clean("\n".join(lines) + "\n")
-        case ToolResult(content=content, ok=ok):
-            first = content.split("\n", 1)[0][:120]
-            return clean(f"  {'ok' if ok else 'failed'}: {first}\n")
+    if isinstance(step.said, User):
+        return clean(f"> {step.text}\n")
+    calls = (f"* {describe(call)}" + (f"  -> {effect(call, to)}" if to else "") for call, to in step.done)
+    return clean("\n".join([*([step.text] if step.text else []), *calls]) + "\n")

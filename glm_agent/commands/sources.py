@@ -118,12 +118,10 @@ def _strings(value: object) -> Iterator[str]:
     """The texts in a value of JSON, without recursion: it may be nested deep."""
     todo = [value]
     while todo:
-        match todo.pop():
-            case str() as text:
-                yield text
-            case list() as items:
-                todo += reversed(cast("list[object]", items))
-            case dict() as items:
-                todo += reversed(list(cast("dict[str, object]", items).values()))
-            case _:
-                pass
+        value = todo.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            todo += reversed(cast("list[object]", value))
+        elif isinstance(value, dict):
+            todo += reversed(list(cast("dict[str, object]", value).values()))

@@ -53,18 +53,10 @@ def test_what_still_does_not_hold_is_named_and_no_failure(glm: Run) -> None:
     assert line == f"not verified: calc.py:2-3 (the file has no such line), {BAD_ONES}"
 
 
-@pytest.mark.parametrize(
-    ("more", "flags", "says"),
-    first_fast(
-        ([], ["--max-turns", "1"], "a cap was reached"),
-        ([REFUSED], [], "no"),
-    ),
-)
-def test_the_answer_stands_if_the_model_cannot_give_another(
-    glm: Run, more: list[Json], flags: list[str], says: str
-) -> None:
-    with Server([BAD, *more], strict=True) as server:
-        ran = glm("ask", "What?", *to(server.url), "--json", *flags)
+@pytest.mark.parametrize(("turns", "says"), first_fast(("1", "a cap was reached"), ("2", "no")))
+def test_the_answer_stands_if_the_model_cannot_give_another(glm: Run, turns: str, says: str) -> None:
+    with Server([BAD, REFUSED]) as server:
+        ran = glm("ask", "What?", *to(server.url), "--json", "--max-turns", turns)
     assert (ran.code, ran.result["result"]) == (0, BAD["content"])
     assert [one["status"] for one in ran.result["citations"]] == ["no_such_line", "no_such_file"]
     texts = [event["text"] for event in ran.events if event.get("subtype") == "notice"]
