@@ -330,6 +330,14 @@ def _again(given: dict[str, Any]) -> Again | None:
     return Again(name, fork) if last or name is not None or fork else None
 
 
+@sessions.command("export")
+def export_session(session: o.SessionId, format: o.DocumentFormat, output: o.DocumentFile = None) -> None:
+    """Print one session as a document for people or programs."""
+    from .commands import export as command
+
+    raise typer.Exit(command.run(session, format.value, output))
+
+
 def _flags(given: dict[str, Any]) -> dict[str, object]:
     """The options that were given, by their names in settings."""
     return {name: value for name, value in given.items() if value is not None}

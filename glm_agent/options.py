@@ -42,6 +42,13 @@ class Schema(StrEnum):
     result = "result"
 
 
+class Document(StrEnum):
+    json = "json"
+    md = "md"
+    html = "html"
+    atif = "atif"
+
+
 def _text(name: str, what: str, metavar: str, short: str | None = None) -> object:
     names = [name, short] if short else [name]
     return typer.Option(*names, help=what, metavar=metavar, show_default=False)
@@ -364,3 +371,11 @@ DebugFile = Annotated[
 ColorOption = Annotated[
     Color | None, typer.Option("--color", help="Colours on the terminal.", show_default=False)
 ]
+
+DocumentFormat = Annotated[
+    Document,
+    typer.Option(
+        "--format", help="json: as the stream; atif: Agent Trajectory Interchange Format.", show_default=False
+    ),
+]
+DocumentFile = Annotated[str | None, _text("--output", "Write to FILE instead of stdout.", "FILE", "-o")]

@@ -192,6 +192,7 @@ class Result:
     errors: list[str] = field(default_factory=list[str])
     attempts: list[Json] = field(default_factory=list[Json])
     commit: Json | None = None
+    citations: list[Json] = field(default_factory=list[Json])
 
 
 @dataclass(slots=True)

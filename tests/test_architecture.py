@@ -30,7 +30,7 @@ RANKS = (
     ("settings", "gitrules", "changes", "secrets", "spelling", "veil"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context", "budget"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
-    ("sections", "bounds", "weakening", "byproducts", "reported"),
+    ("sections", "bounds", "weakening", "byproducts", "reported", "citations"),
     ("process",),
     (
         "gitdir",
@@ -47,7 +47,7 @@ RANKS = (
     ),
     ("transport", "slots", "replay", "render"),
     ("snapshot", "large", "state", "restore", "keeping", "lock", "replica", "delivery", "journal"),
-    ("instructions",),
+    ("exports", "instructions"),
     ("client", "tools", "verify"),
     ("agent",),
     ("commands",),

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 
 from ..errors import UsageError
 from ..types import Event, Notice
-from . import task
+from . import sources, task
 from .conduct import Stage, conduct
 from .confinement import choose
 from .resuming import Again, Past, conduct_again
@@ -41,3 +41,4 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
     if past and not session.history:
         prompt = prompt or past.task
     yield from work(stage, session, prompt)
+    yield from sources.check(stage, session)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from .. import config, journal, settings
 from ..errors import AgentError, RepositoryError, UsageError
+from ..exports.steps import Step, outcome, steps, turns
 from ..journal import Session
 from ..render.sanitize import clean
-from ..types import Assistant, Json, Message, ToolResult, User
+from ..types import Json, User
 from . import undo
 from .plain import as_json, print_text, table
 
@@ -60,7 +61,7 @@ def _summary(session: Session) -> Json:
         "command": str(session.started.get("command", "?")),
         "cwd": session.started.get("cwd"),
         "outcome": _outcome(session),
-        "turns": sum(isinstance(message, Assistant) for message in session.messages),
+        "turns": turns(session),
         "bytes": _size(session.folder),
         "damaged_lines": session.damaged,
         "task": " ".join((first or str(session.kept.get("task") or "")).split()),
@@ -68,9 +69,8 @@ def _summary(session: Session) -> Json:
 
 
 def _outcome(session: Session) -> str:
-    if session.result is not None:
-        return str(session.result.get("subtype"))
-    return "running" if journal.running(session.folder) else "interrupted"
+    is_running = session.result is None and journal.running(session.folder)
+    return "running" if is_running else outcome(session)
 
 
 def _size(folder: Path) -> int:
@@ -132,7 +132,7 @@ def _show(folder: Path, as_data: bool) -> str:
                 *heading,
                 clean(f"undo: {_undo(folder)}"),
                 "",
-                *(_shown(message) for message in session.messages),
+                *(_shown(step) for step in steps(session.messages)),
             ]
         )
         + "\n"
@@ -148,15 +148,10 @@ def _undo(folder: Path) -> str:
     return "; ".join([*some[:_MOST_LINES], *more, *filter(None, [found["problem"]])]) or "done already"
 
 
-def _shown(message: Message) -> str:
-    from ..render.words import describe
+def _shown(step: Step) -> str:
+    from ..render.words import describe, effect
 
-    match message:
-        case User(text):
-            return clean(f"> {text.strip()}\n")
-        case Assistant(text=text, calls=calls):
-            lines = ([text.strip()] if text.strip() else []) + [f"* {describe(call)}" for call in calls]
-            return clean("\n".join(lines) + "\n")
-        case ToolResult(content=content, ok=ok):
-            first = content.split("\n", 1)[0][:120]
-            return clean(f"  {'ok' if ok else 'failed'}: {first}\n")
+    if isinstance(step.said, User):
+        return clean(f"> {step.text}\n")
+    calls = (f"* {describe(call)}" + (f"  -> {effect(call, to)}" if to else "") for call, to in step.done)
+    return clean("\n".join([*([step.text] if step.text else []), *calls]) + "\n")

@@ -56,6 +56,7 @@ class Tally:
     policy: list[Json] = field(default_factory=list[Json])
     notices: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
+    citations: list[Json] = field(default_factory=list[Json])
     signum: int | None = None
     attempts: list[Json] = field(default_factory=list[Json])
     commit: Json | None = None
@@ -118,6 +119,7 @@ class Tally:
                 errors=self.errors,
                 attempts=self.attempts,
                 commit=self.commit,
+                citations=self.citations,
             )
         )
 

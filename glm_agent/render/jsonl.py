@@ -20,6 +20,7 @@ from ..types import (
     Event,
     Finished,
     Json,
+    Message,
     Notice,
     Result,
     Retrying,
@@ -28,6 +29,7 @@ from ..types import (
     TextDelta,
     ThoughtDelta,
     ToolResult,
+    User,
     Verified,
 )
 from .words import arguments
@@ -95,9 +97,9 @@ class JsonLines:
                 yield _system("init", schema=SCHEMA, **_fields(event))
             case Said(Assistant() as message):
                 self._blocks.clear()
-                yield {"type": "assistant", "session_id": self._session_id, "message": _assistant(message)}
+                yield {"type": "assistant", "session_id": self._session_id, "message": shape(message)}
             case Said(ToolResult() as message):
-                yield {"type": "user", "session_id": self._session_id, "message": _answer(message)}
+                yield {"type": "user", "session_id": self._session_id, "message": shape(message)}
             case Retrying():
                 self._blocks.clear()
                 yield _retry(event)
@@ -133,16 +135,16 @@ class JsonLines:
         }
 
 
-def encode(record: Json) -> str:
-    """One line of valid JSON in ASCII without control characters.
+def encode(record: Json, indent: int | None = None) -> str:
+    """Valid JSON in ASCII without control characters; one line if there is no `indent`.
 
     A number that JSON has not (NaN, infinity) is null; half a surrogate pair, such as a byte of a file name
     that is no UTF-8, is its escape as text: `\\udcff`.
     """
     try:
-        line = json.dumps(record, ensure_ascii=True, allow_nan=False)
+        line = json.dumps(record, ensure_ascii=True, allow_nan=False, indent=indent)
     except (ValueError, RecursionError):
-        line = json.dumps(_sound(record), ensure_ascii=True, allow_nan=False)
+        line = json.dumps(_sound(record), ensure_ascii=True, allow_nan=False, indent=indent)
     return _SURROGATES.sub(_show_half, line) if "\\ud" in line else line
 
 
@@ -151,6 +153,17 @@ def result(result: Result) -> Json:
     record = {"type": "result", **_fields(result)}
     record["usage"] = {**usage.normalise({}), "cache_hit_share": None, **result.usage}
     return record
+
+
+def shape(message: Message) -> Json:
+    """A message as the stream has it."""
+    match message:
+        case User():
+            return {"role": "user", "content": [{"type": "text", "text": message.text}]}
+        case Assistant():
+            return _assistant(message)
+        case ToolResult():
+            return _answer(message)
 
 
 def _assistant(message: Assistant) -> Json:

@@ -264,6 +264,7 @@ RESULT_LINE: Json = {
     "errors": [],
     "attempts": [],
     "commit": None,
+    "citations": [],
 }
 
 
