@@ -124,6 +124,13 @@ class Notice:
 
 
 @dataclass(slots=True)
+class Checking:
+    """A `--verify` command is about to run."""
+
+    command: str
+
+
+@dataclass(slots=True)
 class Verified:
     """A `--verify` command: the checks that fail each time it runs; `exit_code` None means killed.
 
@@ -197,7 +204,19 @@ class Finished:
 
 
 Delta = TextDelta | ThoughtDelta | CallDelta
-Event = Delta | Retrying | Discarded | Said | ToolStarted | Stopped | Notice | Verified | Started | Finished
+Event = (
+    Delta
+    | Retrying
+    | Discarded
+    | Said
+    | ToolStarted
+    | Stopped
+    | Notice
+    | Checking
+    | Verified
+    | Started
+    | Finished
+)
 
 # Tools and the provider seam.
 
