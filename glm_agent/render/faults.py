@@ -29,9 +29,10 @@ KINDS = {
     "notice": "A remark on the run",
 }
 
-# `tests/test_a.py::test_b`, `src/a.ts:12`, `a.py`: what names of checks look like that begin with a file
+# `tests/test_a.py::test_b`, `src/a.ts:12 adds`, `a.py`: names of checks that begin with a file
+_SOURCES = "py|[cm]?[jt]sx?|vue|go|rs|rb|php|java|kts?|scala|swift|cc|cpp|cs|exs?|lua|pl|sh|bats"
 _PLACE = re.compile(
-    r"(?P<path>[\w.@+-]+(?:/[\w.@+-]+)*\.[A-Za-z]\w{0,7})(?=$|:)(?::(?P<line>[1-9][0-9]{0,6})(?=$|:))?"
+    rf"(?P<path>[\w.@+-]+(?:/[\w.@+-]+)*\.(?:{_SOURCES}))(?=$|[:\s])(?::(?P<line>[1-9][0-9]{{0,6}})(?=$|[:\s]))?"
 )
 
 
@@ -49,19 +50,19 @@ def faults(result: Result) -> Iterator[Fault]:
     """The gravest first; each text is one line."""
     for kind, level in CHECKS.items():
         for name in names(result, kind):
-            yield Fault(level, kind, clip(f"{kind.replace('_', ' ')}: {name}", 500), *place(name))
+            yield Fault(level, kind, _line(f"{kind.replace('_', ' ')}: {name}"), *place(name))
     for breach in result.policy:
-        yield Fault("error", "policy", clip(_breach(breach), 500), _text(breach, "path"))
+        yield Fault("error", "policy", _line(_breach(breach)), _text(breach, "path"))
     said = [_text(breach, "detail") for breach in result.policy]
     for error in result.errors:
         if not any(detail and detail in error for detail in said):
-            yield Fault("error", "run", clip(error, 500))
+            yield Fault("error", "run", _line(error))
     for denial in result.permission_denials:
-        yield Fault("warning", "denied", clip(denied(denial), 500))
+        yield Fault("warning", "denied", _line(denied(denial)))
     for path in result.runs_later:
-        yield Fault("notice", "runs_later", clip(f"runs later: {path}", 500), path)
+        yield Fault("notice", "runs_later", _line(f"runs later: {path}"), path)
     for notice in result.notices:
-        yield Fault("notice", "notice", clip(notice, 500))
+        yield Fault("notice", "notice", _line(notice))
 
 
 def names(result: Result, kind: str) -> list[str]:
@@ -81,6 +82,10 @@ def place(name: str) -> tuple[str, int]:
 def denied(denial: Json) -> str:
     """`.github/workflows/a.yml: why`, as far as it is said."""
     return ": ".join(filter(None, (_text(denial, "path"), _text(denial, "reason"))))
+
+
+def _line(text: str) -> str:
+    return clip(text, 500) or "-"
 
 
 def _breach(breach: Json) -> str:
