@@ -105,7 +105,7 @@ def _log(
         from .github import Annotations
 
         others.append(Annotations(log.write, redact, 1 if wanted.level < 0 else 3))
-        log = _Log(lambda text: disarm(redact(text)), log.write)
+        log = _Log(_disarmed(redact), log.write)
     if wanted.level >= 0 and not err.isatty():
         from .heartbeat import Heartbeat
 
@@ -114,6 +114,10 @@ def _log(
         others.append(heart)
         log = _Log(log.redact, heart.heard(log.write))
     return log, others
+
+
+def _disarmed(redact: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: disarm(redact(text))
 
 
 class _Expendable:

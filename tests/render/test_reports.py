@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -23,7 +24,7 @@ from glm_agent.types import Finished, Json, Result
 EVIL = "::error::x\n| <img src=x> @octocat [a](http://b) `c`` ##[add-mask]d \x1b[2J \ufffe \udcff {0}"
 
 
-def result(**more: object) -> Result:
+def result(**more: Any) -> Result:  # noqa: ANN401 - any field
     values: Json = {
         "subtype": "error_verify",
         "is_error": True,
@@ -300,7 +301,8 @@ SARIF = _object(
 
 def read_sarif(text: str) -> Json:
     log: Json = json.loads(text)
-    Draft202012Validator(SARIF).validate(log)
+    validator: Any = Draft202012Validator(SARIF)  # the library has no types
+    validator.validate(log)
     return log["runs"][0]
 
 
@@ -344,14 +346,14 @@ def test_a_message_of_sarif_is_no_template_and_no_link() -> None:
 # GitHub's log
 
 
-def annotations(ended: Result, levels: int = 3) -> list[str]:
+def annotated(ended: Result, levels: int = 3) -> list[str]:
     written: list[str] = []
     Annotations(written.append, lambda text: text.replace("sk-1", "[key]"), levels)(Finished(ended))
     return "".join(written).split("\n")[:-1]
 
 
 def test_annotations_say_what_is_wrong_and_where() -> None:
-    assert annotations(result()) == [
+    assert annotated(result()) == [
         "::error file=d/t.py,line=12,title=glm-agent::newly broken: d/t.py:12",
         "::error file=t.py,title=glm-agent::still failing: t.py::b",
         "::error title=glm-agent::still failing: TestGo",
@@ -362,11 +364,11 @@ def test_annotations_say_what_is_wrong_and_where() -> None:
         "::notice file=Makefile,title=glm-agent::runs later: Makefile",
         "::notice title=glm-agent::tests are weaker: t.py",
     ]
-    assert {line.split(" ")[0] for line in annotations(result(), 1)} == {"::error"}
+    assert {line.split(" ")[0] for line in annotated(result(), 1)} == {"::error"}
 
 
 def test_at_most_ten_annotations_of_a_level_and_a_key_in_none() -> None:
-    found = annotations(Result("error_verify", True, 10, "", runs_later=["a:b,c%sk-1\n"] * 12))
+    found = annotated(Result("error_verify", True, 10, "", runs_later=["a:b,c%sk-1\n"] * 12))
     assert found[0] == (
         "::notice file=a%3Ab%2Cc%25[key]\u240a,title=glm-agent::runs later: a:b,c%25[key]".replace("\n", "")
     )
@@ -376,7 +378,7 @@ def test_at_most_ten_annotations_of_a_level_and_a_key_in_none() -> None:
 
 @given(texts)
 def test_no_text_can_add_a_line_or_a_property(text: str) -> None:
-    (line,) = annotations(Result("success", False, 0, "", runs_later=[text]))
+    (line,) = annotated(Result("success", False, 0, "", runs_later=[text]))
     assert re.fullmatch(r"::notice (file=[^:,\n]*,)?title=glm-agent::[^\n]*", line)
 
 
