@@ -15,7 +15,7 @@ from . import files
 from .dialects import Provider, providers, use_rows
 from .errors import AuthError, ConfigError, RepositoryError, UsageError
 from .rows import BadRow, base_url, read_provider
-from .settings import OPTIONS, Settings, flag, globs, texts
+from .settings import OPTIONS, Settings, flag, globs, reports, texts
 from .shape import mapping
 from .spelling import near
 from .types import Json
@@ -232,7 +232,7 @@ def _environment_layer(start: Mapping[str, str]) -> Layer:
         if not (value := start.get(variable)):
             continue
         try:
-            parsed = option.parse(value.split("\n") if option.parse in (texts, globs) else value)
+            parsed = option.parse(value.split("\n") if option.parse in (texts, globs, reports) else value)
         except ValueError as error:
             raise ConfigError(f"environment variable {variable}={value!r}: {error}") from error
         if name == "base_url":

@@ -152,6 +152,10 @@ Patch = Annotated[
     str | None,
     _text("--patch", "Write the run's diff to FILE; - is stdout, in place of the answer.", "FILE|-"),
 ]
+Report = Annotated[
+    list[str] | None,
+    _text("--report", "Write how it ended to FILE: md, junit or sarif; repeatable.", "KIND=FILE"),
+]
 
 MaxTurns = Annotated[str | None, _text("--max-turns", "At most so many turns of the model.", "N")]
 MaxWallTime = Annotated[str | None, _text("--max-wall-time", "At most so long, for example 10m.", "TIME")]

@@ -34,6 +34,7 @@ class Settings:
     include_partial_messages: bool = False
     output_last_message: str | None = None
     patch: str | None = None
+    report: tuple[str, ...] = ()
     max_turns: int | None = None
     max_wall_time: float | None = None
     max_tool_calls: int | None = None
@@ -183,6 +184,13 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(item) for item in items)
 
 
+def reports(value: object) -> tuple[str, ...]:
+    found = texts(value)
+    if all(re.match("(?:md|junit|sarif)=.", item) for item in found):
+        return found
+    raise ValueError("expected md=FILE, junit=FILE or sarif=FILE")
+
+
 def globs(value: object) -> tuple[str, ...]:
     return tuple(map(check, texts(value)))
 
@@ -201,6 +209,7 @@ OPTIONS: dict[str, Option] = {
     "include_partial_messages": Option(flag),
     "output_last_message": Option(text, file=False),
     "patch": Option(text, file=False),
+    "report": Option(reports, file=False),
     "max_turns": Option(integer(1), repository="lower"),
     "max_wall_time": Option(duration, repository="lower"),
     "max_tool_calls": Option(integer(1), repository="lower"),

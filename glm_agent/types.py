@@ -124,6 +124,13 @@ class Notice:
 
 
 @dataclass(slots=True)
+class Checking:
+    """A `--verify` command is about to run."""
+
+    command: str
+
+
+@dataclass(slots=True)
 class Verified:
     """A `--verify` command: the checks that fail each time it runs; `exit_code` None means killed.
 
@@ -216,6 +223,7 @@ Event = (
     | ToolStarted
     | Stopped
     | Notice
+    | Checking
     | Verified
     | Started
     | Memo

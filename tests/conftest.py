@@ -19,7 +19,7 @@ settings.register_profile("quick", deadline=None, max_examples=20)
 settings.register_profile("thorough", deadline=None)
 settings.load_profile("quick")
 
-_FOREIGN = ("GLM_AGENT_", "XDG_", "GIT_", "OPENAI_", "ZAI_", "ZHIPU")
+_FOREIGN = ("GLM_AGENT_", "XDG_", "GIT_", "OPENAI_", "ZAI_", "ZHIPU", "GITHUB_")
 _FOREIGN_ENDS = ("_API_KEY", "_BASE_URL", "_PROXY", "_proxy")
 _LOOKS = ("NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "PYTHONIOENCODING", "COLUMNS")
 

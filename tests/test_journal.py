@@ -21,6 +21,7 @@ from glm_agent.redact import Redactor
 from glm_agent.types import (
     Assistant,
     CallDelta,
+    Checking,
     Discarded,
     Event,
     Finished,
@@ -70,6 +71,7 @@ EVENTS: list[Event] = [
     STARTED,
     Notice("look"),
     Verified("before", "make", None, ["a"], 5, "boom"),
+    Checking("pytest"),
     Said(MESSAGES[0]),
     TextDelta("D"),
     ThoughtDelta("Hm"),
@@ -124,6 +126,7 @@ def test_every_event_but_deltas_becomes_a_record(tmp_path: Path) -> None:
         {"type": "Started", **asdict(STARTED)},
         {"type": "Notice", "text": "look"},
         {"type": "Verified", **asdict(EVENTS[2])},
+        {"type": "Checking", "command": "pytest"},
         said[0],
         {"type": "Retrying", "attempt": 1, "delay": 0.5, "reason": "busy", "status": 429, "code": "1305"},
         {"type": "Discarded", "reason": "empty", "turn": asdict(Assistant("x", calls=[CALL]))},

@@ -94,6 +94,8 @@ class Stage:
         while self.endings:
             self.guard(self.endings.pop(0))
         self.signals.close()
+        failed = len(self.tally.subtypes)
+        self.guard(self._report)
         finished = self._made()
         for view in reversed(self.views):  # the machine's last: what is in its result holds
             try:
@@ -109,6 +111,9 @@ class Stage:
                 if view is self.views[0] and self.settings.output_format != "text":
                     self._crashed(error)  # but there is none
                     finished = self._made()
+        if len(self.tally.subtypes) > failed:
+            self.guard(self._report)  # it is not what it was
+        self._summarise(finished)
         return finished.result.exit_code
 
     def abandon(self) -> int:
@@ -151,6 +156,16 @@ class Stage:
             with suppress(AgentError):  # a full disk has been reported already
                 sink(finished)
         return finished
+
+    def _report(self) -> None:
+        if "error_usage" not in self.tally.subtypes:
+            artefacts.report(self.settings.report, self.tally.finish().result, self.redact)
+
+    def _summarise(self, finished: Finished) -> None:
+        try:
+            artefacts.summarise(finished.result, self.redact)
+        except AgentError as error:
+            self._complain(error)
 
     def _complain(self, problem: object) -> None:
         writer(expendable(sys.stderr))(self.redact(clean(f"glm-agent: {problem}")) + "\n")

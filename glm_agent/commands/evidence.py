@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from .. import config, sandbox, verify
 from ..errors import ToolError, UsageError
-from ..types import Event, Notice, Verified
+from ..types import Checking, Event, Notice, Verified
 from ..verify import Check, Unmet
 from ..workspace import Workspace
 from .conduct import Stage
@@ -29,6 +29,7 @@ class Checks(NamedTuple):
         done: list[Verified] = []
         for check in self.checks:
             failed = [name for first in baseline if first.command == check.command for name in first.failed]
+            yield Checking(check.command)
             verified, notices = verify.run(check, phase, failed)
             yield from map(Notice, notices)
             yield verified

@@ -38,6 +38,7 @@ class Tally:
 
     ledger: Ledger = field(default_factory=Ledger)
     started: float = field(default_factory=time.monotonic)
+    ended: float | None = None
     session_id: str | None = None
     base_commit: str | None = None
     may_be_unchanged: bool = False
@@ -91,6 +92,7 @@ class Tally:
         self.note(error.subtype, str(error))
 
     def finish(self) -> Finished:
+        self.ended = self.ended or time.monotonic()  # once: all that is written says the same
         cost, source = self.ledger.cost()
         tokens = self.ledger.tokens
         end = outcome.decide(self.subtypes, self.signum)
@@ -102,7 +104,7 @@ class Tally:
                 result=self.answer,
                 session_id=self.session_id,
                 num_turns=self.turns,
-                duration_ms=round((time.monotonic() - self.started) * 1000),
+                duration_ms=round((self.ended - self.started) * 1000),
                 duration_api_ms=round(self.api_seconds * 1000),
                 total_cost_usd=cost,
                 cost_source=source,

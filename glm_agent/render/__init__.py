@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TextIO, cast
 
 from ..errors import AgentError
 from ..types import Event
+from .sanitize import clean, disarm
 
 if TYPE_CHECKING:
     from ..usage import Price
@@ -45,16 +46,17 @@ def choose(
     if out is err:
         out = expendable(err)
     err = expendable(err)
-    look = Look(wanted.level, _colour(wanted, err, environ), redact)
+    for_log, others = _log(wanted, err, environ, redact)
+    look = Look(wanted.level, _colour(wanted, err, environ), for_log.redact)
     if wanted.format != "text":
         from .jsonl import JsonLines
 
         machine = JsonLines(writer(out), wanted.partial, only_result=wanted.format == "json", redact=redact)
-        person = Plain(_drop, writer(err), look if wanted.level > 0 else look._replace(level=-1))
-        return [machine, person]
+        person = Plain(_drop, for_log.write, look if wanted.level > 0 else look._replace(level=-1))
+        return [machine, person, *others]
     if wanted.level >= 0 and _capable(err, environ):
-        return [_live(look, out, err, price)]
-    return [Plain(writer(out), writer(err), look)]
+        return [_live(look, out, err, price), *others]
+    return [Plain(writer(out), for_log.write, look), *others]
 
 
 def writer(stream: TextIO) -> Callable[[str], None]:
@@ -85,6 +87,37 @@ def discard(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
+
+
+class _Log(NamedTuple):
+    """What becomes of a line for people, and what writes it."""
+
+    redact: Callable[[str], str]
+    write: Callable[[str], None]
+
+
+def _log(
+    wanted: Wanted, err: TextIO, environ: Mapping[str, str], redact: Callable[[str], str]
+) -> tuple[_Log, list[View]]:
+    """How stderr is written to where it is a log, and the views that only a log has."""
+    log, others = _Log(redact, writer(err)), list[View]()
+    if environ.get("GITHUB_ACTIONS") == "true":
+        from .github import Annotations
+
+        others.append(Annotations(log.write, redact, 1 if wanted.level < 0 else 3))
+        log = _Log(_disarmed(redact), log.write)
+    if wanted.level >= 0 and not err.isatty():
+        from .heartbeat import Heartbeat
+
+        shown = log
+        heart = Heartbeat(lambda text: shown.write(shown.redact(clean(f"{text}\n"))), log.redact)
+        others.append(heart)
+        log = _Log(log.redact, heart.heard(log.write))
+    return log, others
+
+
+def _disarmed(redact: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: disarm(redact(text))
 
 
 class _Expendable:

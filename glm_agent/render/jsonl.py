@@ -145,6 +145,7 @@ def encode(record: Json, indent: int | None = None) -> str:
         line = json.dumps(record, ensure_ascii=True, allow_nan=False, indent=indent)
     except (ValueError, RecursionError):
         line = json.dumps(_sound(record), ensure_ascii=True, allow_nan=False, indent=indent)
+    line = line.replace("##[", "#\\u0023[")  # in a log, GitHub's runner would obey what follows
     return _SURROGATES.sub(_show_half, line) if "\\ud" in line else line
 
 

@@ -226,6 +226,7 @@ def test_the_example_names_every_variable_once_with_what_it_does() -> None:
     rows = providers().values()
     theirs = {name for row in rows for name in (*row.key_env, *row.base_url_env)}
     common = {"XDG_CONFIG_HOME", "XDG_STATE_HOME", "NO_COLOR", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+    common |= {"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
     proxies = {f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL", "NO")}
     assert set(names) == ours | theirs | common | proxies
     for match in filter(None, matches):

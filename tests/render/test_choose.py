@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from glm_agent.render import View, Wanted, choose, writer
+from glm_agent.render.github import Annotations
+from glm_agent.render.heartbeat import Heartbeat
 from glm_agent.render.jsonl import JsonLines
 from glm_agent.render.live import Live
 from glm_agent.render.plain import Plain
@@ -50,9 +52,11 @@ def play(wanted: Wanted, out: io.StringIO, err: io.StringIO, environ: dict[str, 
         (Wanted(), Screen(), {"TERM": "dumb"}, [Plain]),
         (Wanted(), Screen(), {}, [Plain]),
         (Wanted(level=-1), Screen(), TERMINAL, [Plain]),
-        (Wanted(), io.StringIO(), TERMINAL, [Plain]),
+        (Wanted(), io.StringIO(), TERMINAL, [Plain, Heartbeat]),
+        (Wanted(level=-1), io.StringIO(), TERMINAL, [Plain]),
+        (Wanted(), io.StringIO(), {"GITHUB_ACTIONS": "true"}, [Plain, Annotations, Heartbeat]),
         (Wanted("json"), Screen(), TERMINAL, [JsonLines, Plain]),
-        (Wanted("stream-json"), io.StringIO(), TERMINAL, [JsonLines, Plain]),
+        (Wanted("stream-json"), io.StringIO(), TERMINAL, [JsonLines, Plain, Heartbeat]),
     ],
 )
 def test_live_only_for_a_person_at_a_capable_terminal(
