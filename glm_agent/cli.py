@@ -103,6 +103,7 @@ def fix(
     quiet: o.Quiet = None,
     verbose: o.Verbose = None,
     debug_file: o.DebugFile = None,
+    record: o.Record = None,
     color: o.ColorOption = None,
 ) -> None:
     """Change the repository; with --verify, until the command passes."""
@@ -155,6 +156,7 @@ def ask(
     quiet: o.Quiet = None,
     verbose: o.Verbose = None,
     debug_file: o.DebugFile = None,
+    record: o.Record = None,
     color: o.ColorOption = None,
 ) -> None:
     """Answer a question about the code; change nothing."""
@@ -205,6 +207,14 @@ def demo(
     from .commands import demo as command
 
     raise typer.Exit(command.run(_flags(flags)))
+
+
+@app.command()
+def replay(file: o.Recording, cd: o.Cd = None, json: o.AsJson = False) -> None:
+    """Run a recorded session again, offline, and say where it differs."""
+    from .commands import replay as command
+
+    raise typer.Exit(command.run(file, cd, json))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from ..errors import RepositoryError
 from ..journal import Journal
 from ..settings import Settings
 from ..structured import Answer
+from ..transport import Transport
 from ..types import Cap, Event, Json, Message, Started, Tool
 from ..workspace import Workspace
 from . import artefacts
@@ -63,13 +64,13 @@ def open_session(
     kit = [*built.tools, answer.tool()] if answer else built.tools
     told = _instructions(stage, workspace)
     end, framed = instructions.frame(folder.name)
-    extra = [framed, *_rules(settings, command, answer)]
-    system = instructions.system_prompt(command, kit, _facts(stage.top, git), told, extra)
+    facts, rules = _facts(stage.top, git), _rules(settings, command, answer)
+    system = instructions.system_prompt(command, kit, facts, told, [framed, *rules])
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(provider, model, system, kit, wish)
     client = open_client(stage, kit, dialect._replace(end=end), transport, built.forget)
-    if answer and command == "ask":  # which may then answer from what it was told alone
-        client.without_tools = _in_json(stage, answer.schema, _facts(stage.top, git), told)
+    setup = {"session": folder.name, "facts": facts, "told": told, "rules": rules}
+    _equip(stage, client, transport, {**setup, "command": command, "schema": answer and answer.schema})
     agent = _agent(stage, [stage.notes.pass_on(tool) for tool in kit], client)
     started = _started(stage, command, dialect, transport.host, agent)
     started.session_id, started.git, started.stdin = folder.name, git, task.stdin
@@ -77,6 +78,17 @@ def open_session(
     started.instructions = [instruction.record() for instruction in told]
     notices += [*confinement.notices, *_warnings(stage, task, dialect)]
     return Session(folder, agent, [], started, notices, answer, workspace)
+
+
+def _equip(stage: Stage, client: Client, transport: Transport, setup: Json) -> None:
+    """What only some sessions have: a way on without tools, and a recording."""
+    if setup["schema"] and setup["command"] == "ask":  # which may then answer from what it was told alone
+        more = stage.settings.append_system_prompt
+        client.without_tools = in_json(more, setup["schema"], setup["facts"], setup["told"])
+    if stage.settings.record:
+        from . import record  # which few runs need
+
+        record.begin(stage, client, transport, {**setup, "told": [list(one) for one in setup["told"]]})
 
 
 def work(stage: Stage, session: Session, prompt: str) -> Generator[Event, None, bool]:
@@ -98,12 +110,14 @@ def _rules(settings: Settings, command: str, answer: Answer | None) -> list[str]
     return [text for text in said if text]
 
 
-def _in_json(
-    stage: Stage, schema: Json, facts: list[str], told: list[instructions.Instruction]
+def in_json(
+    more: str | None, schema: Json, facts: list[str], told: list[instructions.Instruction]
 ) -> Callable[[Dialect], Dialect]:
+    """Turns a dialect into one without tools, whose answers are JSON; `more` is the user's own text."""
+
     def change(dialect: Dialect) -> Dialect:
         options, words = structured.json_mode(dialect.options, schema)
-        extra = [text for text in (words, stage.settings.append_system_prompt) if text]
+        extra = [text for text in (words, more) if text]
         system = instructions.system_prompt("ask", [], facts, told, extra)
         return dialect._replace(system=system, options=options)
 
