@@ -25,7 +25,7 @@ def run(file: str, cd: str | None, as_data: bool) -> int:
         folder = config.working_folder(cd)
         config.load({}, folder, find_root(folder))  # the user's own providers and models
         recorded = _read(file)
-        found.append(verdict := _play(recorded))
+        found.append(verdict := _play(file, recorded))
         return as_json(_record(verdict, recorded)) if as_data else _told(verdict, recorded)
 
     code = print_text(text)
@@ -41,11 +41,15 @@ def _read(file: str) -> Recorded:
         raise UsageError(f"{file}: {error}") from error
 
 
-def _play(recorded: Recorded) -> Verdict:
+def _play(file: str, recorded: Recorded) -> Verdict:
     import tempfile  # 14 ms
 
     with tempfile.TemporaryDirectory(prefix="glm-agent-") as folder:
-        return rerun(recorded, Path(folder))
+        try:
+            return rerun(recorded, Path(folder))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{file}: cannot be played; it was edited, or is damaged ({why})") from error
 
 
 def _told(verdict: Verdict, recorded: Recorded) -> str:

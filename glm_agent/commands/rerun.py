@@ -99,7 +99,7 @@ class _Player:
         one = self._next()
         self._sent[one.request.same :] = one.request.messages
         self.asked += 1
-        if found := difference({**one.request.head, "messages": self._sent}, json.loads(json.dumps(body))):
+        if found := difference({**one.request.head, "messages": self._sent}, body):
             raise _Differs(found)
         if one.answer is None:
             raise _Over

@@ -184,7 +184,7 @@ class _Reader:
         elif "end" in record:
             found.end = string(mapping(record["end"]).get("subtype"))
         elif is_line_of_a_script(record) and found.asked and found.asked[-1].answer is None:
-            found.asked[-1] = found.asked[-1]._replace(answer=check_turn(record))
+            found.asked[-1] = found.asked[-1]._replace(answer=_answer(record))
         else:
             raise ValueError("an answer to no request; the file is damaged")
 
@@ -211,18 +211,33 @@ class _Reader:
                 raise ValueError("a message of nobody's; the file is damaged")
 
 
+def _answer(record: Json) -> Json:
+    """An answer that can be played. Raises ValueError."""
+    calls = [mapping(call) for call in sequence(record.get("tool_calls", []))]
+    texts: list[object] = [record.get("content") or "", record.get("reasoning") or ""]
+    texts += [call.get(name) for call in calls for name in ("id", "name", "arguments")]
+    pieces, status = record.get("writes", []), record.get("status", 200)
+    headers = mapping(record.get("headers", {}))
+    if not all(isinstance(text, str) for text in (*texts, *sequence(pieces), *headers.values())):
+        raise ValueError("an answer that cannot be played; the file is damaged")
+    if not isinstance(pieces, list) or type(status) is not int or record.get("fault") not in (None, "cut"):
+        raise ValueError("an answer that cannot be played; the file is damaged")
+    for text in sequence(cast("object", pieces)):
+        string(text).encode("utf-8", "surrogateescape")
+    return check_turn(record)
+
+
 def _start(line: bytes) -> Json:
     try:
         start = _object(line)
+        json.dumps(start, ensure_ascii=False).encode()
     except ValueError:
         start = {}
     version = start.get("recording")
     if not isinstance(version, int) or isinstance(version, bool):
         raise ValueError("not a recording; `fix --record FILE` makes one")
     if version != VERSION:
-        raise ValueError(
-            f"format {version} is not the one known here ({VERSION}); use the version that made it"
-        )
+        raise ValueError(f"its format is {version}, {VERSION} is known here; use the version that made it")
     return start
 
 
