@@ -113,6 +113,7 @@ def fix(
     quiet: o.Quiet = None,
     verbose: o.Verbose = None,
     debug_file: o.DebugFile = None,
+    record: o.Record = None,
     color: o.ColorOption = None,
     last: o.Continue = False,
     resume: o.Resume = None,
@@ -170,6 +171,7 @@ def ask(
     quiet: o.Quiet = None,
     verbose: o.Verbose = None,
     debug_file: o.DebugFile = None,
+    record: o.Record = None,
     color: o.ColorOption = None,
     last: o.Continue = False,
     resume: o.Resume = None,
@@ -253,6 +255,14 @@ def demo(
     from .commands import demo as command
 
     raise typer.Exit(command.run(_flags(flags)))
+
+
+@app.command()
+def replay(file: o.Recording, cd: o.Cd = None, json: o.AsJson = False) -> None:
+    """Run a recorded session again, offline, and say where it differs."""
+    from .commands import replay as command
+
+    raise typer.Exit(command.run(file, cd, json))
 
 
 @app.command()

@@ -372,6 +372,11 @@ Verbose = Annotated[
 DebugFile = Annotated[
     str | None, _text("--debug-file", "Write the details of an internal error to FILE.", "FILE")
 ]
+Record = Annotated[
+    str | None,
+    _text("--record", "Keep what the provider sent and the tools returned in FILE, to replay it.", "FILE"),
+]
+Recording = Annotated[str, typer.Argument(metavar="FILE", help="What --record wrote.", show_default=False)]
 ColorOption = Annotated[
     Color | None, typer.Option("--color", help="Colours on the terminal.", show_default=False)
 ]

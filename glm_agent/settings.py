@@ -83,6 +83,7 @@ class Settings:
     quiet: bool = False
     verbose: bool = False
     debug_file: str | None = None
+    record: str | None = None
     color: Literal["auto", "always", "never"] = "auto"
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -258,5 +259,6 @@ OPTIONS: dict[str, Option] = {
     "quiet": Option(flag),
     "verbose": Option(flag),
     "debug_file": Option(text, file=False),
+    "record": Option(text, file=False),
     "color": Option(choice("auto", "always", "never")),
 }

@@ -52,13 +52,16 @@ class Transport:
         self.host = check_base_url(base_url)
         self._base_url = base_url
         self.key = key
-        self.headers: Mapping[str, str] = {}  # of the last answer
+        self.status: int | None = None  # of the last answer
+        self.headers: Mapping[str, str] = {}
+        self.refusal = b""  # its body, if it is no success
         self._headers = headers
         self._timeouts = connect, silence
         self._client: OpenAI | None = None
 
     def ask(self, body: Json) -> Exchange:
         """A request that is sent when it is called."""
+        self.status, self.headers, self.refusal = None, {}, b""
         return Exchange(self._connected, self.host, body, anonymous=self.key is None)
 
     def _connected(self) -> OpenAI:
@@ -100,12 +103,13 @@ class Transport:
 
     def _check(self, response: Response) -> None:
         """Raises Failure for a refusal: the SDK would read all of its body, however much that is."""
-        self.headers, status = response.headers, response.status_code
+        self.headers, self.status = response.headers, (status := response.status_code)
         if status < 300:
             return
         if status < 400 and "location" in response.headers:
             raise Failure(f"{self.host} redirects elsewhere, which is refused", status)
-        raise refusal(status, _decode(_read_some(response)), response.headers)
+        self.refusal = _read_some(response)
+        raise refusal(status, _decode(self.refusal), response.headers)
 
 
 class Exchange:

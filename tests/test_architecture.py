@@ -83,6 +83,7 @@ SLOW_AT_THE_TOP = {
     *("openai", "httpx2", "rich", "unidiff"),
 }
 ON_DEMAND = {"commands.demo", "render.live"}  # modules that are imported only where they are used
+REPLAYING = ("commands.demo", "commands.record", "commands.replay", "commands.rerun")
 PROCESSES = {"git", "process", "tools.search", "commands.demo"}
 ENVIRONMENT = {"config", "process", "git", "transport", "__main__"}
 LINES_ARE_LF = ("patching", "workspace", "writing", "text", "tools")
@@ -195,10 +196,10 @@ def keeps_to_its_acquaintances(module: Module) -> Iterator[str]:
     )
 
 
-def only_the_demo_replays(module: Module) -> Iterator[str]:
-    if module.name != "commands.demo" and module.part != "replay":
+def only_few_replay(module: Module) -> Iterator[str]:
+    if module.name not in REPLAYING and module.part != "replay":
         lines = (line for line, part in _parts(module) if part == "replay")
-        yield from (f"{module.name}:{line} imports replay; only commands.demo may" for line in lines)
+        yield from (f"{module.name}:{line} imports replay; only {', '.join(REPLAYING)} may" for line in lines)
 
 
 def heavy_libraries_have_one_home(module: Module) -> Iterator[str]:
@@ -270,7 +271,7 @@ BITES: list[tuple[Rule, str, str]] = [
     (imports_downwards, "sse", "import glm_agent.cli"),
     (keeps_to_its_acquaintances, "agent", "from .workspace import Workspace"),
     (keeps_to_its_acquaintances, "agent", "from . import transport"),
-    (only_the_demo_replays, "commands.fix", "from ..replay import Server"),
+    (only_few_replay, "commands.fix", "from ..replay import Server"),
     (heavy_libraries_have_one_home, "client", "def f():\n    import openai"),
     (heavy_libraries_have_one_home, "commands.fix", "from typer.core import Group"),
     (heavy_libraries_have_one_home, "schemas", "import jsonschema"),

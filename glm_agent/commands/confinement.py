@@ -67,8 +67,9 @@ def open_workspace(stage: Stage, intents: Intents | None = None) -> Workspace:
     return Workspace(stage.tree, reserve.secrets, reserve.forbidden, known_as=stage.top, intents=intents)
 
 
-def fence_files(stage: Stage, folder: Path, *, writes: bool) -> Fence:
+def fence_files(stage: Stage, folder: Path, command: str) -> Fence:
     """For threads of tools that work on files: the tree, what the session in `folder` keeps, git's own."""
+    writes = _USUAL[command] != "read-only"
     if writes:
         _ = _reserve(stage).also  # the user's own settings of git cannot be read behind the fence
     fence = Fence(partial(_reach, stage, folder, writes))
@@ -184,8 +185,8 @@ def _reserve(stage: Stage) -> Reserve:
 def _reach(stage: Stage, folder: Path, writes: bool) -> Reach:
     outputs = tools.outputs(folder)
     own = stores.written(stage.top, folder) if writes else []
-    for place in (outputs, *own):
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)  # there can be no rule for what is not there
+    for place in (outputs, *own):  # there can be no rule for what is not there
+        stage.closers += stores.make(place, keep=not stage.settings.ephemeral)
     top = stage.tree.resolve()
     home = Path(stage.settings.environment.get("HOME", "/"))
     git_reads: list[Path] = []

@@ -11,6 +11,7 @@ from ..client import Client
 from ..context import Fitter
 from ..dialects import Dialect
 from ..errors import ToolError, UsageError
+from ..recover import Fits
 from ..rows import Model, Provider
 from ..settings import Settings
 from ..slots import open_slots
@@ -61,15 +62,7 @@ def open_client(
 ) -> Client:
     """What asks, until the stage ends; `forget` is called when tool results leave the conversation."""
     provider, model = dialect.provider, dialect.model
-    named = {tool.name: tool for tool in kit}
     fixed = len(dialect.system.encode()) + len(json.dumps(dialect.options.get("tools", [])))
-
-    def fits(name: str, arguments: Json) -> bool:
-        try:
-            decode(named[name], json.dumps(arguments))
-        except ToolError:
-            return False
-        return True
 
     deadlines = limits(stage.settings, model)
     key = config.find_key(stage.settings, provider)
@@ -79,7 +72,7 @@ def open_client(
         lambda body: watch(transport.ask(body), deadlines, stage.cancel),
         Fitter(model.window, dialect.options["max_tokens"], fixed, forget),
         open_slots(config.state_home(), transport.host, transport.key, provider.in_flight),
-        fits,
+        fitting(kit),
         may_raise_limit=stage.settings.max_tokens is None,
         lean=stage.settings.lean_thinking,
         key_name=key[1] if key else "",
@@ -90,6 +83,20 @@ def open_client(
     stage.endings.append(lambda: _take_costs(stage.tally, client))
     stage.closers.append(transport.close)
     return client
+
+
+def fitting(kit: Sequence[Tool]) -> Fits:
+    """Whether arguments are such that a tool of `kit` takes them."""
+    named = {tool.name: tool for tool in kit}
+
+    def fits(name: str, arguments: Json) -> bool:
+        try:
+            decode(named[name], json.dumps(arguments))
+        except ToolError:
+            return False
+        return True
+
+    return fits
 
 
 def limits(settings: Settings, model: Model) -> Limits:

@@ -147,7 +147,9 @@ def memo(stage: Stage, task: str, dialect: Dialect) -> Memo:
 
 
 def spend(stage: Stage, session: journal.Session) -> None:
-    """What was spent before counts: turns, tokens, money, and time."""
+    """What was spent before counts: turns, tokens, money, and time. Raises UsageError if that cannot be."""
+    if stage.settings.record:
+        raise UsageError("--record keeps a session from its beginning; it cannot begin in the middle of one")
     tally = stage.tally
     for event in session.events:
         if isinstance(event, Said | Discarded | Verified):

@@ -21,6 +21,7 @@ from ..intents import Intents
 from ..journal import Journal
 from ..settings import Settings
 from ..structured import Answer
+from ..transport import Transport
 from ..types import Cap, Event, Json, Memo, Message, Started, Stopped, Tool, ToolStarted
 from ..workspace import Workspace
 from . import artefacts, resuming, stores
@@ -36,11 +37,17 @@ _TOOL_CALLS = 1000
 
 
 class Brief(NamedTuple):
-    """What the system prompt says of this place: the environment, and the project's own instructions."""
+    """What the system prompt is made of: the environment, the project's own instructions, the user's rules.
 
+    `schema` is what the answer must fit, if anything.
+    """
+
+    session: str
+    command: str
     facts: list[str]
     told: list[instructions.Instruction]
-    session: str
+    rules: list[str]
+    schema: Json | None
 
 
 class Session(NamedTuple):
@@ -74,14 +81,13 @@ def open_session(
     folder = _open_journal(stage, past)
     intents = _announced(stage, folder)
     workspace = open_workspace(stage, None if stage.replica else intents)
-    fence = fence_files(stage, folder, writes=command == "fix")
-    built = tools.build(command, workspace, folder, confinement.run, fence)
+    built = tools.build(command, workspace, folder, confinement.run, fence_files(stage, folder, command))
     kit = [*built.tools, answer.tool()] if answer else built.tools
-    brief = Brief(_facts(stage.top, git), _instructions(stage, workspace), folder.name)
-    dialect, notices = _dialect(stage, command, kit, brief, past)
+    facts, told = _facts(stage.top, git), _instructions(stage, workspace)
+    brief = Brief(folder.name, command, facts, told, _rules(settings, command), answer and answer.schema)
+    dialect, notices = _dialect(stage, kit, brief, past)
     client = open_client(stage, kit, dialect, transport, built.forget)
-    if answer and command == "ask":  # which may then answer from what it was told alone
-        client.without_tools = _in_json(stage, answer.schema, brief)
+    _equip(stage, client, transport, brief)
     if past:
         client.go_on(past.session.messages, resuming.steps(past.session))
         kit = [*resuming.recalling(past.session, built, workspace, intents), *kit[len(built.tools) :]]
@@ -92,12 +98,23 @@ def open_session(
         git=git,
         stdin=task.stdin,
         sandbox=confinement.record(),
-        instructions=[instruction.record() for instruction in brief.told],
+        instructions=[instruction.record() for instruction in told],
     )
     notices += [*confinement.notices, *_warnings(stage, task, dialect)]
     memo = resuming.memo(stage, task.text or (past.task if past else ""), dialect)
     history, restart = _history(stage, past), client.fitter.restart
     return Session(folder, agent, history, started, notices, answer, workspace, memo, restart)
+
+
+def _equip(stage: Stage, client: Client, transport: Transport, brief: Brief) -> None:
+    """What only some sessions have: a way on without tools, and a recording."""
+    if brief.schema and brief.command == "ask":  # which may then answer from what it was told alone
+        more = stage.settings.append_system_prompt
+        client.without_tools = in_json(more, brief.schema, brief.facts, brief.told)
+    if stage.settings.record:
+        from . import record  # which few runs need
+
+        record.begin(stage, client, transport, {**brief._asdict(), "told": [list(one) for one in brief.told]})
 
 
 def _announced(stage: Stage, folder: Path) -> Intents:
@@ -112,13 +129,11 @@ def _announced(stage: Stage, folder: Path) -> Intents:
     return intents
 
 
-def _dialect(
-    stage: Stage, command: str, kit: Sequence[Tool], brief: Brief, past: Past | None
-) -> tuple[Dialect, list[str]]:
+def _dialect(stage: Stage, kit: Sequence[Tool], brief: Brief, past: Past | None) -> tuple[Dialect, list[str]]:
     settings = stage.settings
     end, framed = instructions.frame(brief.session)
-    extra = [framed, *_rules(settings, command)]
-    system = instructions.system_prompt(command, kit, brief.facts, brief.told, extra)
+    extra = [framed, *brief.rules]
+    system = instructions.system_prompt(brief.command, kit, brief.facts, brief.told, extra)
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(*choose_model(settings), system, kit, wish)
     dialect = dialect._replace(end=end)
@@ -169,11 +184,15 @@ def _proceed(agent: Agent, history: list[Message], prompt: str | None) -> Genera
         yield from agent.run(history, prompt)
 
 
-def _in_json(stage: Stage, schema: Json, brief: Brief) -> Callable[[Dialect], Dialect]:
+def in_json(
+    more: str | None, schema: Json, facts: list[str], told: list[instructions.Instruction]
+) -> Callable[[Dialect], Dialect]:
+    """Turns a dialect into one without tools, whose answers are JSON; `more` is the user's own text."""
+
     def change(dialect: Dialect) -> Dialect:
         options, words = structured.json_mode(dialect.options, schema)
-        extra = [text for text in (words, stage.settings.append_system_prompt) if text]
-        system = instructions.system_prompt("ask", [], brief.facts, brief.told, extra)
+        extra = [text for text in (words, more) if text]
+        system = instructions.system_prompt("ask", [], facts, told, extra)
         return dialect._replace(system=system, options=options)
 
     return change

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from .. import config, recovery
@@ -30,6 +31,13 @@ def last_change(session: Path) -> Path:
 def written(top: Path, session: Path) -> list[Path]:
     """The folders of records that a change of files in `top` writes to."""
     return [_writes(top), last_change(session).parent]
+
+
+def make(folder: Path, *, keep: bool) -> list[Callable[[], None]]:
+    """Makes `folder`; what takes those that were not there away again, unless they are to be kept."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return [] if keep else [one.rmdir for one in new]
 
 
 def recover(top: Path) -> list[str]:

@@ -12,6 +12,9 @@ contain, else the answer is status 400); `delay`, `gap`, `chunk`, `fragment` (se
     stall    nothing more comes, or not for `seconds`                reset    … with RST
     status   the answer is `status` (500) with `headers` and `body`, not a stream
 
+A turn may also have `writes`, the texts of a body's pieces as some host once sent them, with their `status`
+and `headers`: that is an answer of a recording (see `recording`), whose other lines are no entries.
+
 All but `status` strike after `after` bytes of the body; if not given, just before the finishing chunk; -1
 means before the status line.
 """
@@ -90,8 +93,14 @@ def read_turns(text: str) -> list[Json]:
             raise ValueError(f"line {number}: {error}") from error
         if not isinstance(turn, dict):
             raise ValueError(f"line {number}: a turn is a JSON object")
-        turns.append(check_turn(cast("Json", turn)))
+        if is_line_of_a_script(cast("Json", turn)):
+            turns.append(check_turn(cast("Json", turn)))
     return turns
+
+
+def is_line_of_a_script(record: Json) -> bool:
+    """Whether it is an answer, and not what a recording holds besides."""
+    return not any(name in record for name in ("recording", "request", "said", "end"))
 
 
 def check_turn(turn: Json) -> Json:
@@ -116,7 +125,7 @@ def load(entry: Entry) -> Json | Recording:
 
 def is_answer(entry: Json | Recording) -> bool:
     """Whether the entry is a turn that ends a run: no calls, no fault."""
-    return isinstance(entry, dict) and not entry.get("tool_calls") and "fault" not in entry
+    return isinstance(entry, dict) and not any(entry.get(key) for key in ("tool_calls", "fault", "writes"))
 
 
 def reply(entry: Json | Recording, number: int, request: Json, pace: Pace) -> Reply:
@@ -129,6 +138,8 @@ def reply(entry: Json | Recording, number: int, request: Json, pace: Pace) -> Re
         return refuse(400, f"turn {number} of the script expects {expected!r} in the request's last messages")
     if entry.get("fault") == "status":
         return _status(entry, pace)
+    if "writes" in entry:
+        return _recorded(entry, pace)
     if not request.get("stream"):
         body = _dump(_completion(entry, number, request))
         return Reply(200, JSON, _cut([body], pace.chunk), pace=pace, fault=_fault(entry, len(body) - 1))
@@ -153,6 +164,15 @@ def _status(turn: Json, pace: Pace) -> Reply:
     headers = {str(name): str(value) for name, value in turn.get("headers", {}).items()}
     kind = next((headers.pop(name) for name in list(headers) if name.lower() == "content-type"), JSON)
     return Reply(turn.get("status", 500), kind, [raw], headers, pace)
+
+
+def _recorded(entry: Json, pace: Pace) -> Reply:
+    """Piece by piece, unless `pace` says otherwise."""
+    writes = [str(text).encode("utf-8", "surrogateescape") for text in entry["writes"]]
+    headers = {str(name): str(value) for name, value in entry.get("headers", {}).items()}
+    kind = headers.pop("content-type", EVENT_STREAM)
+    fault = _fault(entry, sum(map(len, writes)))
+    return Reply(entry.get("status", 200), kind, _cut(writes, pace.chunk), headers, pace, fault)
 
 
 def _fault(turn: Json, default: int) -> Fault | None:

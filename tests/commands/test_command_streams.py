@@ -131,3 +131,51 @@ def test_a_call_that_was_written_as_a_thought_is_made_if_it_is_whole_and_known(g
     command = "cat > a.md << 'EOF'\nPlan\nEOF"
     calls = [(block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]
     assert (ran.code, calls) == (0, [("bash", {"command": command})])
+
+
+@pytest.mark.slow  # it waits before it asks again
+def test_a_turn_that_breaks_in_the_middle_of_work_is_asked_again_and_nothing_runs_twice(
+    repo: Path, glm: Run, home: Path
+) -> None:
+    """Its half calls are not run, its text is marked as discarded, and it is not in the history."""
+    note: Json = {"name": "write", "arguments": {"path": "note.txt", "content": "once\n"}}
+    other: Json = {"name": "write", "arguments": {"path": "other.txt", "content": "never\n"}}
+    half: Json = {"content": "Half a thought", "tool_calls": [other], "fault": "cut"}
+    with Server([{"tool_calls": [note]}, half, {"content": "Written."}], strict=True) as server:
+        ran = glm("fix", "Note it.", *to(server.url), "--json", "--include-partial-messages")
+    assert ran.code == 0, ran.err
+    first, second, third = (request.body for request in server.requests)
+    assert second == third
+    assert second["messages"][: len(first["messages"])] == first["messages"]
+    assert ((repo / "note.txt").read_text(), (repo / "other.txt").exists()) == ("once\n", False)
+    results = [
+        event for event in ran.events if event["type"] == "user" and "tool_result" in json.dumps(event)
+    ]
+    assert len(results) == 1
+    marks = [_mark(event) for event in ran.events]
+    place = marks.index("discarded")
+    assert "Half" in "".join(marks[:place])
+    assert "Half" not in "".join(marks[place:])
+    assert marks[place + 1] == "retry"
+    assert "Half" not in json.dumps([event for event in ran.events if event["type"] == "assistant"])
+    (journal,) = home.glob(".local/state/glm-agent/sessions/*/journal.jsonl")
+    kept = [json.loads(line) for line in journal.read_text("utf-8").split("\n")[:-1]]
+    halves = [record["type"] for record in kept if "Half a thought" in json.dumps(record)]
+    assert halves == ["Discarded"]
+    assert [record["type"] for record in kept].count("ToolStarted") == 1
+
+
+@pytest.mark.slow  # it waits before it asks again
+def test_the_text_view_says_that_what_was_shown_does_not_count(glm: Run) -> None:
+    half: Json = {"content": "Half a thought", "fault": "cut"}
+    with Server([half, {"content": "Whole."}], strict=True) as server:
+        ran = glm("ask", "What?", *to(server.url))
+    assert ran.out == "Whole.\n"
+    assert "answer discarded: the stream broke off" in ran.err
+
+
+def _mark(event: Json) -> str:
+    """What an event is to one who watches: text that comes in, or a kind of event."""
+    if event["type"] == "stream_event":
+        return str(event["event"].get("delta", {}).get("text", ""))
+    return str(event.get("subtype", event["type"]))
