@@ -60,6 +60,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "verify_junit": ("a.xml\nb", ("a.xml", "b")),
     "known_failures": ("yes", True),
     "flaky_runs": ("3", 3),
+    "report": ("md=a.md\njunit=b.xml", ("md=a.md", "junit=b.xml")),
+    "record": ("r.jsonl", "r.jsonl"),
     "from_report": ("a.json\nb.xml", ("a.json", "b.xml")),
     "allow_merge": ("on", True),
     "json_schema": ('{"type": "object"}', '{"type": "object"}'),

@@ -51,6 +51,7 @@ STARTED: Json = {
     "git": None,
     "caps": {},
     "stdin": "none",
+    "workdir": "in-place",
     "instructions": [],
     "version": "1.0",
 }
