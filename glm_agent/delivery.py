@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +47,7 @@ class Target(NamedTuple):
     head: str
     who: Mapping[str, str]
     run_hooks: bool
+    is_key: Callable[[str], bool]  # whether a variable's value is none of a hook's business
 
 
 def moved(snapshot: Snapshot, before: str, after: str) -> list[Moved]:
@@ -81,7 +82,7 @@ def put(rows: Sequence[Moved], tree: Path, start: Snapshot, root: Path) -> None:
         raise RepositoryError(f"the work tree stays as it is: {error}") from error
 
 
-def aim(root: Path, branch: str | None, *, run_hooks: bool) -> Target:
+def aim(root: Path, branch: str | None, *, run_hooks: bool, is_key: Callable[[str], bool]) -> Target:
     """Where a commit of this run will go. Raises UsageError or RepositoryError for what cannot be."""
     who = git.identity(root)
     if who is None:
@@ -97,7 +98,7 @@ def aim(root: Path, branch: str | None, *, run_hooks: bool) -> Target:
     elif git.run(root, "symbolic-ref", "--quiet", "HEAD", ok=(0, 1)) == b"":
         raise RepositoryError("HEAD is detached, so --commit has no branch to go to; use --branch NAME")
     head = git.run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1)).decode().strip()
-    return Target(root, branch, head, who, run_hooks)
+    return Target(root, branch, head, who, run_hooks, is_key)
 
 
 def commit(target: Target, rows: Sequence[Moved], store: Snapshot, folder: Path, message: str) -> str:
@@ -277,6 +278,7 @@ def _run_hooks(target: Target, index: Path, tree: str, text: str) -> str:
 
 def _run_hook(target: Target, name: str, index: Path, *args: str) -> None:
     words, env = git.hook(target.root, name, *args, index=index)
+    env = {key: value for key, value in env.items() if not target.is_key(value)}
     with Path(os.devnull).open("rb") as nothing:
         start = process.Start(words, {**env, **target.who}, nothing.fileno())
         done = process.run(start, target.root, timeout=_HOOK_SECONDS, cancel=threading.Event())

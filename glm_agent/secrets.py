@@ -130,12 +130,14 @@ class Secrets:
     """Which files a session withholds. `allowed` are globs of what the user lets it read all the same.
 
     `is_tracked` tells of a path whether it is committed: a key that everybody has is no secret. `linked`
-    gives device and inode of those secrets that have more than one name.
+    gives device and inode of those secrets that have more than one name, `aliases` their paths where a copy
+    has made files of their own of these names.
     """
 
     allowed: tuple[str, ...] = ()
     is_tracked: Callable[[str], bool] = lambda path: False
     linked: Callable[[], Collection[tuple[int, int]]] = tuple
+    aliases: Callable[[], Collection[str]] = tuple
 
     def withholds(self, path: str, read: Callable[[], bytes] = lambda: b"") -> bool:
         """Whether the file `path`, '/'-separated beneath the root, is a secret; `read` gives its content."""
@@ -148,9 +150,12 @@ class Secrets:
 
     def withholds_inode(self, path: str, status: os.stat_result) -> bool:
         """Whether the file, found as `path`, is a secret by another of its names."""
-        if status.st_nlink < 2 or self.allows(path):  # few files have two, and to look for the names is dear
+        if self.allows(path):
             return False
-        return (status.st_dev, status.st_ino) in self.linked()
+        if path in self.aliases():
+            return True
+        # few files have two, and to look for the names is dear
+        return status.st_nlink > 1 and (status.st_dev, status.st_ino) in self.linked()
 
     def allows(self, path: str) -> bool:
         name = PurePosixPath(path).name

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -43,3 +45,18 @@ def test_a_key_that_was_cut_is_one_all_the_same() -> None:
     redact = Redactor(["key.0123456789abcdef"])
     assert redact("bad key.01234567") == "bad [key]"
     assert redact("key.0123456789abcde-key.0123456789abcdefg key.012") == "[key]-[key]g key.012"
+
+
+@pytest.mark.parametrize("before", ["", "B", "Be", "Bearer "])
+def test_what_common_encodings_make_of_a_key_goes_too(before: str) -> None:
+    key = "sk+9Zq7Lm3/c5Vb8Nd?>Kf6Jh2Gs4Pw0Rt"
+    data = f"{before}{key}".encode()
+    spelled = (
+        base64.b64encode(data),
+        base64.urlsafe_b64encode(data),
+        data.hex().encode(),
+        quote(data, "").encode(),
+    )
+    for text in map(bytes.decode, spelled):
+        shown = Redactor([key])(f"x {text} y")
+        assert "[key]" in shown and len(shown) <= len("x [key] y") + 2 * len(before) + 6, shown

@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import config
 from ..errors import AgentError, UsageError
 from ..render import discard
+from ..render.sanitize import clean
 from ..settings import Settings
 from ..types import Result
 
@@ -98,7 +99,12 @@ def _files(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def print_patch(data: bytes) -> None:
-    """Raises BrokenPipeError, or AgentError if stdout cannot take it."""
+    """For a terminal, which would obey what is in it, to be read only.
+
+    Raises BrokenPipeError, or AgentError if stdout cannot take it.
+    """
+    if sys.stdout.isatty():
+        data = clean(data.decode("utf-8", "surrogateescape")).encode("utf-8", "backslashreplace")
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()

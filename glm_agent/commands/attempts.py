@@ -91,6 +91,8 @@ class Attempts:
             self.tracking.tree = stage.replica.renew(f"attempt-{number}")
         except OSError as error:
             raise RepositoryError(f"no copy for another attempt: {error.strerror}") from error
+        if stage.fence:
+            stage.fence.close()  # it was around the copy before
         session.history.clear()
         session.restart()
         stage.budget.tell_anew()

@@ -72,7 +72,7 @@ def fence_files(stage: Stage, folder: Path, command: str) -> Fence:
     writes = _USUAL[command] != "read-only"
     if writes:
         _ = _reserve(stage).also  # the user's own settings of git cannot be read behind the fence
-    fence = Fence(partial(_reach, stage, folder, writes))
+    stage.fence = fence = Fence(partial(_reach, stage, folder, writes))
     stage.closers.append(fence.close)
     return fence
 
@@ -138,7 +138,7 @@ class _Confined:
         """Anew where a command has moved what it could not change: it is not to find it unguarded then."""
         stage, reserve = self._stage, _reserve(self._stage)
         reads_all = "*" in stage.settings.allow_secrets
-        if self._seen is None or self._policy is None or not self._seen.is_true_of(self._policy.root):
+        if self._seen is None or self._policy is None or not self._seen.is_true_of(self._policy.tree):
             seen = reserve.survey(anew=self._seen is not None)
             if not (seen.whole or reads_all):
                 raise SandboxError(_TOO_MANY.format(stage.top))
@@ -178,7 +178,9 @@ def _policy(stage: Stage, mode: str) -> Policy:
 
 
 def _reserve(stage: Stage) -> Reserve:
-    stage.reserve = stage.reserve or Reserve(stage.settings, stage.top, stage.root is not None)
+    if stage.reserve is None:
+        copy = stage.replica.tree if stage.replica else None
+        stage.reserve = Reserve(stage.settings, stage.top, stage.root is not None, copy)
     return stage.reserve
 
 

@@ -15,15 +15,25 @@ from ..settings import Settings
 
 
 class Reserve:
-    """Of the tree at `top`, with git if `is_repository`. Everything is looked for when it is needed."""
+    """Of the tree at `top`, with git if `is_repository`. Everything is looked for when it is needed.
 
-    def __init__(self, settings: Settings, top: Path, is_repository: bool) -> None:
+    Of a private `copy` of it what is secret is known from the original, and looked for at once: in the copy
+    everything is tracked and has one name, and the threads of its file tools do not reach the original.
+    """
+
+    def __init__(self, settings: Settings, top: Path, is_repository: bool, copy: Path | None = None) -> None:
         self._settings = settings
         self._top = top.resolve()
+        self._copy = copy
         self._is_repository = is_repository
         self._tracked: dict[str, bool] = {}
         self._survey: Survey | None = None
-        self.secrets = Secrets(settings.allow_secrets, self._is_tracked, lambda: self.survey().inodes)
+        self._aliases: frozenset[str] = frozenset()
+        self.secrets = Secrets(
+            settings.allow_secrets, self._is_tracked, lambda: self.survey().inodes, lambda: self._aliases
+        )
+        if copy:
+            self._look_ahead()
 
     def forbidden(self, path: str) -> str | None:
         """Why the file at `path` may not be written."""
@@ -35,7 +45,11 @@ class Reserve:
     def survey(self, *, anew: bool = False) -> Survey:
         """What is in the tree, as of the first time, or now."""
         if anew or self._survey is None:
-            self._survey = survey(self._top, self.secrets, self._is_kept)
+            found = survey(self._top, self.secrets, self._is_kept)
+            if self._copy:  # which is what commands can move things in
+                there = survey(self._copy, Secrets(("*",)), self._is_kept)
+                found = found._replace(kept=there.kept, whole=found.whole and there.whole)
+            self._survey = found
         return self._survey
 
     @cached_property
@@ -51,7 +65,15 @@ class Reserve:
     def _is_kept(self, path: str) -> bool:
         return policy.is_kept(path, self._settings.allow_path)
 
+    def _look_ahead(self) -> None:
+        if self._is_repository:
+            tracked = git.run(self._top, "ls-files", "-z").split(b"\0")[:-1]
+            self._tracked = dict.fromkeys(map(os.fsdecode, tracked), True)
+        self._aliases = frozenset(str(path.relative_to(self._top)) for path in self.survey().secrets)
+
     def _is_tracked(self, path: str) -> bool:
+        if path not in self._tracked and self._copy:
+            return False
         if path not in self._tracked:
             self._tracked[path] = self._is_repository and bool(
                 git.run(self._top, "ls-files", "-z", "--", f":(literal){path}")

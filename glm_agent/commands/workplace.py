@@ -49,7 +49,12 @@ def open_workplace(stage: Stage) -> Workplace:
     _check(settings)
     target = None
     if settings.commit or settings.branch:
-        target = delivery.aim(stage.top, settings.branch, run_hooks=settings.run_hooks)
+        target = delivery.aim(
+            stage.top,
+            settings.branch,
+            run_hooks=settings.run_hooks,
+            is_key=lambda value: stage.redact(value) != value,
+        )
     if kind == "in-place":
         lock = _only_writer(stage)
         return Workplace(kind, target, lock, [lock.problem] if lock.problem else [])

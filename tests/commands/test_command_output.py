@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, environment, first_fast, run, shell, to
+from running import DONE, FILES, FIX, environment, first_fast, run, shell, to
 
 from glm_agent import outcome
 from glm_agent.replay import Server
@@ -106,3 +106,27 @@ def test_a_count_that_is_none_does_not_end_a_run(repo: Path) -> None:
         ran = run(repo, "ask", "What?", *to(server.url))
     assert (ran.code, ran.out) == (0, f"{DONE['content']}\n")
     assert ran.err.startswith("done; 1 turn; ")
+
+
+@pytest.mark.slow
+def test_a_patch_for_a_terminal_is_only_to_be_read(repo: Path) -> None:
+    line = "a\x1b]52;c;aGk=\x07b"
+    (repo / "calc.py").write_text(FILES["calc.py"] + f"# {line}\n")
+    with Server([FIX, DONE]) as server:
+        terminal, end = os.openpty()
+        words = [sys.executable, "-m", "glm_agent", "fix", "Add.", "--dry-run", *to(server.url)]
+        with subprocess.Popen(
+            words, cwd=repo, env=environment(), stdout=end, stderr=subprocess.DEVNULL
+        ) as process:
+            os.close(end)
+            shown = b"".join(iter(lambda: _read(terminal), b""))
+        os.close(terminal)
+        assert process.returncode == 0
+    assert b"+    return a + b" in shown and b"\x1b" not in shown and "␛]52".encode() in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # its other end is closed
+        return b""

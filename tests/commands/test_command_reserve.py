@@ -83,6 +83,39 @@ def test_a_folder_that_is_moved_around_what_runs_later_takes_its_protection_alon
 
 
 @pytest.mark.slow
+def test_a_private_copy_hides_what_is_hidden_in_place(repo: Path, glm: Run) -> None:
+    """There, links are files of their own, all is tracked, and tools do not reach the original."""
+    (repo / ".gitignore").write_text("local/\n")
+    (repo / ".env").write_text("PASSWORD=hunter22\n")
+    (repo / "local").mkdir()
+    (repo / "local/.env").write_text("PASSWORD=hunter33\n")
+    os.link(repo / ".env", repo / "notes.txt")
+    os.link(repo / "local/.env", repo / "more.txt")
+    (repo / "theirs.pem").write_text("a certificate\n")
+    git(repo, "add", "theirs.pem")
+    (repo / "own.pem").write_text("hunter44\n")
+    paths = ("notes.txt", "more.txt", "own.pem", "theirs.pem")
+    looks = [*(call("read", path=path) for path in paths), call("search", pattern="hunter")]
+    with Server([*looks, bash("cat .env *.txt own.pem local/.env"), FIX, DONE]) as server:
+        ran = glm("fix", "Add.", "--dry-run", *to(server.url), "--json")
+    said = results(ran)
+    assert denied(ran) == [*paths[:3]]
+    assert "a certificate" in said[3] and "4 files withheld" in said[4]
+    assert not any(f"hunter{number}" in str(ran.events) for number in (22, 33, 44))
+
+
+@pytest.mark.slow
+def test_in_a_private_copy_too_protection_moves_along(repo: Path, glm: Run) -> None:
+    (repo / "sub/.husky").mkdir(parents=True)
+    (repo / "sub/.husky/pre-commit").write_text("own\n")
+    evil = bash("echo evil > other/.husky/pre-commit")
+    with Server([bash("mv sub other"), evil, bash("mv other sub"), FIX, DONE]) as server:
+        ran = glm("fix", "Add.", "--worktree", *to(server.url), "--json")
+    assert (ran.code, (repo / "sub/.husky/pre-commit").read_text()) == (0, "own\n")
+    assert "Read-only file system" in results(ran)[1]
+
+
+@pytest.mark.slow
 def test_what_the_user_opens_is_open_to_commands_at_any_depth(repo: Path, glm: Run) -> None:
     (repo / "sub/.github/workflows").mkdir(parents=True)
     (repo / "sub/.claude").mkdir()

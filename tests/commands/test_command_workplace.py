@@ -464,6 +464,21 @@ def test_hooks_run_only_when_asked_for_and_their_refusal_is_final(repo: Path, gl
     assert git(repo, "status", "--short") == "A  mine.txt\n?? hooked\n"
 
 
+@pytest.mark.slow
+def test_hooks_are_not_given_our_key(
+    repo: Path, glm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLM_AGENT_API_KEY", "sk-9Zq7Lm3Xc5Vb8Nd1Kf6Jh2Gs4Pw0Rt")
+    monkeypatch.setenv("MINE", "kept")
+    hook = repo / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\n")
+    hook.chmod(0o755)
+    assert play(glm, "--commit", "--run-hooks").code == 0
+    seen = (tmp_path / "seen").read_text()
+    assert "MINE=kept" in seen and "sk-9Zq" not in seen
+
+
 # Refused before anything is asked
 
 
