@@ -12,6 +12,7 @@ from ..errors import AgentError, Cancelled, RepositoryError, ToolError, UsageErr
 from ..git import find_root
 from ..lock import hold
 from ..outcome import Outcome
+from ..patching import PatchRefused
 from ..paths import shown
 from ..render import discard, expendable, writer
 from ..render.sanitize import clean
@@ -25,6 +26,8 @@ from . import stores
 from .plain import as_json
 from .signals import Signals
 
+_UNKNOWN = "latin-1"  # what bytes are read as that are no UTF-8
+_CONVERT = "convert the patch to UTF-8, or send this file's part by itself"
 _LIMIT = 16 * 1024 * 1024  # bytes of patch: beyond what the engine takes in any encoding
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
@@ -59,7 +62,7 @@ def run(asked: Asked) -> int:
 
 def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     """What was done, and what is said of it. Raises AgentError."""
-    patch, _ = decode(_read(asked.source))
+    patch, encoding = decode(_read(asked.source))
     folder = config.working_folder(asked.cd)
     # what the user asks for may change whatever the user may, but never what is git's own
     top = find_root(folder) or folder
@@ -68,6 +71,8 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     mended = [] if asked.check else stores.recover(top)
     try:
         prepared = prepare(workspace, patch, asked.reverse)
+        if encoding == _UNKNOWN:
+            _refuse_letters(prepared)
         steps = prepared.steps()
         if asked.check or not steps:
             return prepared, [*mended, *prepared.lines()]
@@ -82,6 +87,17 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
         later = _run_later(prepared.details())
         told = [f"run later, by a build, a test or a hook: {', '.join(map(shown, later))}"] if later else []
         return prepared, [*mended, *prepared.lines(), *filter(None, notes), *told]
+
+
+def _refuse_letters(prepared: Prepared) -> None:
+    """Refuses new letters that a patch of unknown encoding would bring into a file of a known one."""
+    for change in prepared.changes:
+        file = prepared.files.get(change.path)
+        if change.text is None or (file and file.encoding == _UNKNOWN):
+            continue
+        old = set(file.text.split("\n")) if file else set[str]()
+        if not all(line.isascii() or line in old for line in change.text.split("\n")):
+            raise PatchRefused("the patch is not UTF-8, but this file would be", change.path, None, _CONVERT)
 
 
 def _run_later(changes: list[Json]) -> list[str]:

@@ -6,9 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .refusal import PatchRefused
+
 _NUMBERS = re.compile(r"@@+ *-(\d+)(?: *, *(\d+))? *\+(\d+)(?: *, *(\d+))?")
-_SECTION = re.compile(r"@@+(?: *[-+\d, ]+@@+)? *(.*?) *(?:@@+)?$")
-_END = re.compile(r"@@|diff --git |Index: |```|\*\*\* |</[\w-]+>$|From [0-9a-f]{40} ")
+_OF_MERGE = re.compile(r"@@@+(?: -\d+(?:,\d+)?){2}")
+_END = re.compile(r"@@|diff --git |Index: |```|\*\*\* |(?:</[\w-]+>)+$|<\|\w+\|>$|From [0-9a-f]{40} ")
+_CLOSING = re.compile(r"</([\w-]+)>")
+_FENCE = "```"
+_ABOVE = 4000  # lines in which that which stands around the patch is looked for
 _ENVELOPE = re.compile(r"\*\*\* (Update|Add|Delete) File: *(.+)")
 _SIGNATURE = re.compile(r"\d+\.\d+")
 _DIGITS = 9  # a line number with more is no line number
@@ -60,13 +65,24 @@ class Body:
 
 
 def hunk_header(line: str) -> Header:
-    found = _SECTION.match(line)
-    section = found[1] if found else ""
-    match = _NUMBERS.match(line)
+    if _OF_MERGE.match(line):  # has a column of marks for each parent
+        raise PatchRefused("the diff of a merge cannot be applied", hint="send the diff with one parent")
+    section, match = _section(line), _NUMBERS.match(line)
     if not match or any(len(number or "") > _DIGITS for number in match.groups()):
         return Header(True, section=section)
     start, old, new_start, new = (None if number is None else int(number) for number in match.groups())
     return Header(True, start, 1 if old is None else old, new_start, 1 if new is None else new, section)
+
+
+def _section(line: str) -> str:
+    """What a hunk's header says beside its numbers."""
+    rest = line.lstrip("@")
+    numbers, mark, beyond = rest.partition("@@")
+    if mark and not numbers.strip("-+, 0123456789"):
+        rest = beyond.lstrip("@")
+    if rest.endswith("@@"):
+        rest = rest.rstrip("@")
+    return rest.strip(" ")
 
 
 def starts_file(lines: Sequence[str], at: int) -> tuple[str, str, str, int] | None:
@@ -145,9 +161,23 @@ def _ends(lines: Sequence[str], at: int) -> bool:
     return bool(_END.match(line)) or starts_file(lines, at) is not None
 
 
+def _closes_its_own(lines: Sequence[str], at: int, end: int) -> bool:
+    """Whether the tag or fence at `end` closes what the hunk's lines opened, not what is around the patch."""
+    line, above = lines[end].rstrip("\r"), lines[max(0, at - _ABOVE) : at]
+    sent = [text[1:].strip() for text in lines[at:end] if text[:1] in ("+", " ")]
+    if tag := _CLOSING.fullmatch(line):
+        opened = sum(text.count(f"<{tag[1]}") - text.count(f"</{tag[1]}>") for text in sent)
+        return opened > 0 and not any(text.startswith(f"<{tag[1]}") for text in above)
+    if line.rstrip() != _FENCE or sum(text.startswith(_FENCE) for text in sent) % 2 == 0:
+        return False
+    opened = sum(text.startswith(_FENCE) for text in above) % 2
+    following = sum(text.startswith(_FENCE) for text in lines[end : end + _ABOVE])
+    return not opened or following % 2 == 0
+
+
 def _looked(lines: Sequence[str], at: int, header: Header, creates: bool) -> Body:
     end = at
-    while end < len(lines) and not _ends(lines, end):
+    while end < len(lines) and (not _ends(lines, end) or _closes_its_own(lines, at, end)):
         end += 1
     while end > at and not lines[end - 1].strip("\r"):
         end -= 1

@@ -122,7 +122,7 @@ def _said(files: Sequence[FilePatch]) -> list[FilePatch]:
         raise PatchRefused("there is no hunk in the patch", hint=_NEXT_STEP)
     known = {path for file in said for path in (*file.paths, file.target)}
     for file in files:
-        if file not in said and not file.open and known.isdisjoint(file.paths):
+        if not file.says_something and not file.open and known.isdisjoint(file.paths):
             raise PatchRefused("there is no hunk below its header", file.paths[0], None, _NEXT_STEP)
     return said
 

@@ -205,6 +205,22 @@ def test_a_patch_and_a_file_in_latin_1(folder: Path, capfdbinary: pytest.Capture
     assert (folder / "f").read_bytes() == b"th\xe9\n"
 
 
+@pytest.mark.parametrize("other", [b"a\n", None])
+def test_letters_of_unknown_encoding_do_not_come_into_a_file_of_utf_8(
+    other: bytes | None, folder: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    if other is None:
+        (folder / "f").unlink()
+    (folder / "g").write_bytes(b"caf\xe9\n")
+    patch = (CHANGE if other else CHANGE.replace("--- a/f", "--- /dev/null").replace("-1 ", "-0,0 ")).encode()
+    patch = patch.replace(b"+b", "+é".encode()) if other else patch.replace(b"-a\n+b", "+é".encode())
+    patch += CHANGE.replace("/f", "/g").encode().replace(b"-a", b"-caf\xe9")
+    ran = call(["apply", "-C", str(folder), give(patch, folder)], capfdbinary)
+    assert ran.code == 1 and "not UTF-8" in ran[2]
+    assert (folder / "g").read_bytes() == b"caf\xe9\n"
+    assert ((folder / "f").read_bytes() if other else None) == other
+
+
 def test_files_are_made_renamed_and_removed(folder: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     (folder / "gone").write_text("g\n")
     patch = (
