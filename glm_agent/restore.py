@@ -99,7 +99,7 @@ def tidy(root: Path) -> None:
     """Away with what a restore that was killed left; only for who has the lock on `root`."""
     import shutil
 
-    for left in root.glob(".glm-agent-*.tmp"):
+    for left in root.glob(f".glm-agent-{'[0-9a-f]' * 16}.tmp"):  # a name of the user's own is not like that
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
 
