@@ -10,8 +10,18 @@ from collections.abc import Iterable
 
 # What git may be asked. It has no word for the network, and none that an alias could stand for.
 VERBS = {
-    *("add", "cat-file", "check-attr", "check-ignore", "checkout-index", "commit", "commit-tree", "config"),
-    *("diff-tree", "for-each-ref", "grep", "hash-object", "init", "ls-files", "ls-tree", "merge-base"),
+    *("add", "apply", "cat-file", "check-attr", "check-ignore", "checkout-index", "commit", "commit-tree"),
+    *(
+        "config",
+        "diff-tree",
+        "for-each-ref",
+        "grep",
+        "hash-object",
+        "init",
+        "ls-files",
+        "ls-tree",
+        "merge-base",
+    ),
     *("read-tree", "rev-list", "rev-parse", "status", "symbolic-ref", "update-index", "version"),
     *("write-tree",),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import RepositoryError
 from ..types import Json, Notice, Verified
@@ -34,7 +35,9 @@ class Attempt:
 
     @property
     def failing(self) -> int | None:
-        return sum(len(check.failed) for check in self.after) if self.after else None
+        """How many checks failed when each command was last run."""
+        last = {check.command: check for check in self.after}
+        return sum(len(check.failed) for check in last.values()) if last else None
 
     def lines(self, which: str) -> int:
         return sum(row[which] or 0 for row in self.changes)
@@ -78,7 +81,7 @@ class Attempts:
         if stage.settings.attempts and not stage.settings.ephemeral:
             folder = self._session.folder / "attempts"
             folder.mkdir(mode=0o700, exist_ok=True)
-            attempt.patch_file = str(folder / f"{number}.diff")
+            attempt.patch_file = str(_unused(folder, number))
             artefacts.write(attempt.patch_file, patch)
 
     def begin_another(self) -> bool:
@@ -91,6 +94,8 @@ class Attempts:
             self.tracking.tree = stage.replica.renew(f"attempt-{number}")
         except OSError as error:
             raise RepositoryError(f"no copy for another attempt: {error.strerror}") from error
+        if stage.fence:
+            stage.fence.close()  # it keeps to the tree that was, though the next has its name
         session.history.clear()
         session.restart()
         stage.budget.tell_anew()
@@ -143,6 +148,12 @@ class Attempts:
             tally.answer,
             (answer.found, answer.value, answer.complaint) if answer else (False, None, ""),
         )
+
+
+def _unused(folder: Path, number: int) -> Path:
+    """A name for a patch; those from before an interruption are kept."""
+    names = (f"{number}.diff", *(f"{number}-{again}.diff" for again in range(2, 1000)))
+    return next(place for name in names if not (place := folder / name).exists())
 
 
 def _row(attempt: Attempt, is_best: bool) -> Json:

@@ -28,6 +28,7 @@ from .signals import TIME_IS_UP, Signals
 from .tally import Tally
 
 if TYPE_CHECKING:
+    from ..sandbox import Fence
     from .reserve import Reserve
 
 Sink = Callable[[Event], None]
@@ -56,6 +57,7 @@ class Stage:
         self.closers: list[Callable[[], None]] = []
         self.reserve: Reserve | None = None
         self.replica: Replica | None = None
+        self.fence: Fence | None = None
         self._has_begun = False
 
     @property

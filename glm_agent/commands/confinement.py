@@ -72,7 +72,7 @@ def fence_files(stage: Stage, folder: Path, command: str) -> Fence:
     writes = _USUAL[command] != "read-only"
     if writes:
         _ = _reserve(stage).also  # the user's own settings of git cannot be read behind the fence
-    fence = Fence(partial(_reach, stage, folder, writes))
+    stage.fence = fence = Fence(partial(_reach, stage, folder, writes))
     stage.closers.append(fence.close)
     return fence
 

@@ -18,7 +18,7 @@ from .evidence import Checks
 from .resuming import Again, Past, conduct_again
 from .session import Session, open_session, work
 from .tracking import Tracking
-from .workplace import Workplace, deliver, open_workplace, print_dry_patch
+from .workplace import Workplace, deliver, has_same_start, open_workplace, print_dry_patch
 
 _REMINDERS = 2
 _UNCHANGED = (
@@ -49,7 +49,7 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
         _refuse(stage)
         return
     repository.require_repository(stage.top, allow_merge=settings.allow_merge)
-    place = open_workplace(stage)
+    place = open_workplace(stage, past)
     mended = stores.recover(stage.top)
     confinement = choose(stage, "fix")
     checks, notices = evidence.choose(stage, confinement)
@@ -147,6 +147,8 @@ class _Fix:
             tally.before.clear()
             yield from self.events(task_text or past.task)
             return
+        if self._stage.replica and not has_same_start(self._stage.replica, past):
+            yield from self._tracking.begin()
         prompt = task_text if task_text.strip() else None
         if prompt is None:
             rounds = max(1, rounds - len(tally.after) // max(1, len(self._checks.checks)))

@@ -33,7 +33,8 @@ class Reach(NamedTuple):
 class Fence:
     """Called in a thread, it keeps that to what `reach` says, for good; the main thread it leaves alone.
 
-    `reach` is asked once, in the first of these threads. Without Landlock, nothing is kept from anything.
+    `reach` is asked in the first of these threads, and anew in the first after `close`. Without Landlock,
+    nothing is kept from anything.
     """
 
     def __init__(self, reach: Callable[[], Reach]) -> None:

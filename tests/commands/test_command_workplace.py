@@ -278,6 +278,47 @@ def test_what_may_not_be_made_and_what_is_secret_is_so_in_a_copy_too(repo: Path,
     assert [row["path"] for row in ran.result["changes"]] == ["calc.py"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [("--worktree",), ("--attempts", "2"), ("--dry-run",)])
+def test_a_session_in_a_copy_goes_on_with_what_it_had_done_there(
+    repo: Path, glm: Run, way: tuple[str, ...]
+) -> None:
+    first = play(glm, *way, "--verify", CHECK, "--max-turns", "1", turns=(FIX,))
+    assert (first.code, git(repo, "status", "--porcelain")) == (53, "")
+    with Server([DONE]) as server:
+        ran = glm("fix", "-c", "--max-turns", "9", "--json", *to(server.url))
+    assert (ran.code, ran.result["num_turns"], ran.result["verification"]["fixed"]) == (0, 2, NAMES)
+    assert [row["path"] for row in ran.result["changes"]] == ["calc.py"]
+    assert (RIGHT in (repo / "calc.py").read_text()) is ("--dry-run" not in way)
+
+
+@pytest.mark.slow
+def test_what_a_copy_held_is_kept_where_the_tree_has_changed_since(repo: Path, glm: Run) -> None:
+    first = play(glm, "--worktree", "--verify", CHECK, "--max-turns", "1", turns=(FIX,))
+    patch = Path(first.result["patch_file"])
+    held = patch.read_bytes()
+    (repo / "mine.txt").write_text("mine\n")
+    with Server([DONE]) as server:
+        ran = glm("fix", "-c", "--max-turns", "9", "--json", *to(server.url))
+    assert (ran.code, ran.result["changes"]) == (10, [])
+    assert patch.with_name("patch-before-1.diff").read_bytes() == held != patch.read_bytes()
+    said = [event["text"] for event in ran.events if event.get("subtype") == "notice"]
+    assert any("only in" in text and "patch-before-1.diff" in text for text in said)
+
+
+@pytest.mark.slow
+def test_what_the_user_writes_between_two_runs_of_a_session_is_not_the_sessions(repo: Path, glm: Run) -> None:
+    first = play(glm, "--verify", CHECK, "--max-turns", "1", turns=(FIX,))
+    (repo / "mine.txt").write_text("mine\n")
+    with Server([DONE]) as server:
+        ran = glm("fix", "-c", "--max-turns", "9", "--commit", "--json", *to(server.url))
+    assert (first.code, ran.code, [row["path"] for row in ran.result["changes"]]) == (53, 0, ["calc.py"])
+    assert git(repo, "show", "--format=", "--name-only").split() == ["calc.py"]
+    assert glm("undo").code == 0
+    assert (repo / "mine.txt").read_text() == "mine\n"
+    assert (repo / "calc.py").read_text() == FILES["calc.py"]
+
+
 # Attempts
 
 
@@ -317,6 +358,24 @@ def test_of_failed_attempts_the_one_with_fewest_failures_is_the_result(repo: Pat
     assert ran.result["verification"]["still_failing"] == ["check.py::add[3-4]"]
     assert len(ran.result["errors"]) == 1
     assert (repo / "calc.py").read_text() == FILES["calc.py"]
+
+
+@pytest.mark.slow
+def test_of_an_attempt_in_rounds_only_the_last_round_counts(repo: Path, glm: Run) -> None:
+    better = edit("    return a * b\n", "    return 3 if b else 5\n")
+    turns = (
+        BROKEN,
+        DONE,
+        DONE,
+        better,
+        {"content": "One."},
+        edit(WRONG, "    return 7\n"),
+        {"content": "Two."},
+    )
+    ran = play(glm, "--attempts", "2", "--verify", CHECK, turns=turns)
+    assert (ran.code, ran.result["result"]) == (10, "One.")
+    assert [row["failing"] for row in ran.result["attempts"]] == [1, 2]
+    assert ran.result["verification"]["still_failing"] == ["check.py::add[3-4]"]
 
 
 @pytest.mark.slow
