@@ -76,11 +76,27 @@ class Keeper:
         )
         self._save()
 
-    def go_on(self) -> None:
-        """What was kept of the session until now counts from its first start."""
+    def go_on(self) -> State | None:
+        """What was kept of the session until now counts from its first start; how it ended, if it did."""
         self.record = load(self._folder)
-        if self.record:
-            self.record.end = None
+        if not self.record:
+            return None
+        ended, self.record.end = self.record.end, None
+        return ended
+
+    def adopt(self, ended: State, tree: str) -> None:
+        """What others have changed since it `ended` was there at the start; `tree` has just been taken."""
+        if not (record := self.record) or tree == ended.tree:
+            return
+        start, carry = record.start, self._snapshot.carry
+        now = state.take(self._snapshot, tree, keep=True)
+        news = {path: bits for path, bits in now.bits.items() if ended.bits.get(path) != bits}
+        record.start = start._replace(
+            tree=carry(start.tree, ended.tree, tree),
+            files=carry(start.files, ended.files, now.files),
+            bits={**start.bits, **news},
+        )
+        self._save()
 
     def include(self, paths: Iterable[str]) -> None:
         """What git ignored at the start, and is still as it was then, is part of it too."""

@@ -99,8 +99,10 @@ class Tracking:
         self.snapshot.go_on(mapping(kept["start"]))
         for event in events:
             self._take(event)
-        if self._keeper:
-            self._keeper.go_on()
+        if self._keeper and (ended := self._keeper.go_on()):
+            now = self.snapshot.take(self._touched)
+            self._begin_at(self.snapshot.carry(tree, ended.tree, now))
+            self._keeper.adopt(ended, now)
         return True
 
     def resume(self) -> None:

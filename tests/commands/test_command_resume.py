@@ -211,7 +211,7 @@ def test_a_change_that_was_made_is_not_made_again_and_others_since_are_told(
     answers = [message["content"] for message in body["messages"] if message["role"] == "tool"]
     assert answers[1].startswith("patch done: calc.py, docs/note.md, old.txt (the run was interrupted just")
     note = "[note: the run was interrupted; meanwhile check.py changed on disk: read again what you need]"
-    assert answers[1].endswith(note)
+    assert note in answers[1]
     assert "return a + b" in answers[2]
     result = json.loads(ended.out.rstrip().rpartition("\n")[2])
     assert {change["path"] for change in result["changes"]} == {

@@ -306,6 +306,19 @@ def test_what_a_copy_held_is_kept_where_the_tree_has_changed_since(repo: Path, g
     assert any("only in" in text and "patch-before-1.diff" in text for text in said)
 
 
+@pytest.mark.slow
+def test_what_the_user_writes_between_two_runs_of_a_session_is_not_the_sessions(repo: Path, glm: Run) -> None:
+    first = play(glm, "--verify", CHECK, "--max-turns", "1", turns=(FIX,))
+    (repo / "mine.txt").write_text("mine\n")
+    with Server([DONE]) as server:
+        ran = glm("fix", "-c", "--max-turns", "9", "--commit", "--json", *to(server.url))
+    assert (first.code, ran.code, [row["path"] for row in ran.result["changes"]]) == (53, 0, ["calc.py"])
+    assert git(repo, "show", "--format=", "--name-only").split() == ["calc.py"]
+    assert glm("undo").code == 0
+    assert (repo / "mine.txt").read_text() == "mine\n"
+    assert (repo / "calc.py").read_text() == FILES["calc.py"]
+
+
 # Attempts
 
 
