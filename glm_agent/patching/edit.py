@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .glyphs import plain
 from .indent import indent_of
 from .page import INDENTATION, Page, starts
-from .readings import Reading, elision, readings, shortened
+from .readings import Reading, elision, is_numbered_alone, readings, shortened
 from .refusal import PatchRefused, missing, several
 
 _LIMIT = 4 * 1024 * 1024  # characters of `old` and of `new`
@@ -61,6 +61,8 @@ def _check(text: str, old: str, new: str) -> None:
         raise PatchRefused("`old` and `new` are the same: nothing to do")
     if len(old) > _LIMIT or len(new) > _LIMIT:
         raise PatchRefused(f"`old` or `new` is longer than {_LIMIT} characters", hint="edit in parts")
+    if is_numbered_alone(old, new):
+        raise PatchRefused("`new` has line numbers, `old` has none", hint="send both without line numbers")
     if line := shortened(old, new, text):
         hint = f"`new` must have every line that is to be there; it has {line.strip()[:160]!r}"
         raise PatchRefused("`new` leaves out code", hint=hint)

@@ -24,6 +24,7 @@ class Reading(NamedTuple):
 
 _NUMBERED = re.compile(r" *([0-9]{1,7})((?:[\t:|│→ ].*)?)", re.DOTALL)
 _MARKS = ("\t", " | ", "| ", "|", " │ ", "│", "→", ": ", ":", "  ", " ")
+_PRINTED = ("\t", " | ", "| ", "|", " │ ", "│", "→")  # not how lists are numbered
 _BLANK = 3  # lines: with more of them around it, text is not looked for
 _FENCE = re.compile(r"\s*```[\w+-]*\n(.*)\n```\s*", re.DOTALL)
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#34;": '"', "&#39;": "'", "&apos;": "'", "&amp;": "&"}
@@ -63,6 +64,12 @@ def shortened(old: str, new: str, text: str) -> str | None:
         if _SHORTENED.match(line) and line.strip() not in old and line.strip() not in text:
             return line
     return None
+
+
+def is_numbered_alone(old: str, new: str) -> bool:
+    """Whether `new` has line numbers as a tool prints them, before lines of `old`, which has none."""
+    kept = {line for line in old.split("\n") if line.strip()}
+    return any(mark in _PRINTED and kept & set(sent.split("\n")) for sent, mark in _numbers_off(new))
 
 
 def _unspaced(old: str, new: str) -> Iterator[Reading]:

@@ -175,3 +175,9 @@ def test_a_region_shown_is_short_whatever_the_file() -> None:
     with pytest.raises(PatchRefused) as refusal:
         apply_edit(text, "x" * 5000 + " 7\nno such line", "y")
     assert len(str(refusal.value)) < 1800
+
+
+def test_line_numbers_in_the_new_lines_alone_are_not_written() -> None:
+    with pytest.raises(PatchRefused, match="has line numbers"):
+        apply_edit("def f():\n    a\n    b\n", "    a\n    b", "2\t    c\n3\t    b")
+    assert apply_edit("a\nb\n", "a\nb", "1. a\n2. b") == "1. a\n2. b\n"
