@@ -32,3 +32,12 @@ def test_a_kill_loses_nothing(only: tuple[str, ...], then: str, home: Path, tmp_
             counts[chaos.trial(Kill(places.pop(), only), then)] += 1
     assert not counts["not reached"]
     assert counts[OUTCOMES[then]]
+
+
+@pytest.mark.slow
+def test_what_comes_out_of_a_copy_comes_whole_and_can_be_undone(home: Path, tmp_path: Path) -> None:
+    chaos = Chaos(tmp_path, home, more=("--worktree", "--sandbox", "workspace-write"))
+    with chaos.killer:
+        places = list(range(1, chaos.count(WRITER) + 1))[-18:]  # before that, it is the copy
+        ends = {chaos.trial(Kill(place, WRITER), "doctor") for place in places[::4]}
+    assert ends == {"put right"}

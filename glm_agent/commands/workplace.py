@@ -15,6 +15,7 @@ from ..replica import Replica, discard
 from ..settings import Settings
 from ..snapshot import Snapshot
 from ..types import Notice
+from . import stores
 from .conduct import Stage
 from .confinement import temporary
 from .session import Session
@@ -101,8 +102,9 @@ def _apply(stage: Stage, session: Session, replica: Replica, tracking: Tracking)
     snapshot = Snapshot(stage.top, session.folder)
     keeper = Keeper(snapshot, session.folder)
     keeper.begin(snapshot.take())
-    delivery.put(rows, tracking.tree, replica.start, stage.top)
     names = [row.name for row in rows]
+    keeper.started(names)
+    delivery.put(rows, tracking.tree, replica.start, stage.top, stores.intents(stage.top))
     keeper.end(snapshot.take(names), names)
 
 
