@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from . import git, process
 from .errors import AgentError, RepositoryError, ToolError, UsageError
+from .intents import Intents
 from .repository import places
 from .secrets import Secrets
 from .snapshot import Snapshot
@@ -61,10 +62,13 @@ def moved(snapshot: Snapshot, before: str, after: str) -> list[Moved]:
     return rows
 
 
-def put(rows: Sequence[Moved], tree: Path, start: Snapshot, root: Path) -> None:
+def put(
+    rows: Sequence[Moved], tree: Path, start: Snapshot, root: Path, intents: Intents | None = None
+) -> None:
     """Makes the files of `rows` below `root` what they are in the copy at `tree`: all of them, or none.
 
-    Raises RepositoryError if one is not what it was when the copy was made, or cannot be written so.
+    `intents` has it while it is not whole. Raises RepositoryError if one is not what it was when the copy
+    was made, or cannot be written so.
     """
     links = [row.name for row in rows if b"120000" in (row.before[:6], row.after[:6])]
     if links:
@@ -75,7 +79,7 @@ def put(rows: Sequence[Moved], tree: Path, start: Snapshot, root: Path) -> None:
     changed = [row.name for row in rows if _is_other(entries.get(row.path), row.before)]
     if changed:
         raise RepositoryError(f"{_named(changed)} changed in the work tree meanwhile, which stays as it is")
-    workspace = Workspace(root, Secrets(("*",)), forbidden=lambda path: None)
+    workspace = Workspace(root, Secrets(("*",)), forbidden=lambda path: None, intents=intents)
     try:
         workspace.apply([_change(row, tree, held) for row, held in zip(rows, here, strict=True)])
     except ToolError as error:

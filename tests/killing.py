@@ -13,10 +13,10 @@ from typing import NamedTuple
 from running import ROOT, environment
 
 DRIVER = """
-import errno, json, os, signal, sys
+import errno, json, os, signal, sys, time
 import openai, httpx2
 from glm_agent import cli, transport, verify
-from glm_agent.commands import ask, fix, resume
+from glm_agent.commands import ask, doctor, fix, resume, undo
 from glm_agent.failpoints import install
 
 def child(order):
@@ -40,12 +40,24 @@ def child(order):
         code = cli.main(order["words"])
         sys.stdout.flush()
     finally:
+        with open(order["out"] + ".came", "w") as file:
+            file.write(str(came))
         os._exit(99 if 0 < came < order["at"] else code)
+
+def wait(pid, seconds):
+    end = time.monotonic() + seconds
+    while seconds and time.monotonic() < end:
+        if (found := os.wait4(pid, os.WNOHANG))[0]:
+            return found
+        time.sleep(0.0005)
+    if seconds:
+        os.kill(pid, signal.SIGKILL)
+    return os.wait4(pid, 0)
 
 for line in sys.stdin:
     if (pid := os.fork()) == 0:
         child(json.loads(line))
-    _, status, usage = os.wait4(pid, 0)
+    _, status, usage = wait(pid, json.loads(line)["after"])
     print(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, flush=True)
 """
 KILLED = -9
@@ -53,12 +65,13 @@ NOT_REACHED = 99  # the run went through: it has fewer failpoints
 
 
 class End(NamedTuple):
-    """How a run ended; `seconds` are the processor's."""
+    """How a run ended; `seconds` are the processor's, `came` how many failpoints it came to if it lived."""
 
     code: int
     out: str
     err: str
     seconds: float
+    came: int
 
 
 class Killer:
@@ -88,15 +101,28 @@ class Killer:
             pass
         self._process.wait(10)
 
-    def run(self, *words: str, at: int = 0, how: str = "kill", only: tuple[str, ...] = ()) -> End:
-        """One run, whose failpoint number `at` (of those named in `only`, if any) it does not survive."""
+    def run(
+        self, *words: str, at: int = 0, how: str = "kill", only: tuple[str, ...] = (), after: float = 0
+    ) -> End:
+        """One run, whose failpoint number `at` (of those named in `only`, if any) it does not survive.
+
+        With `after` it is killed when it has run for so many seconds.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        out, err = self._scratch / "out", self._scratch / "err"
-        order = {"words": words, "at": at, "how": how, "only": only, "cd": str(self._folder)}
+        out, err, came = (self._scratch / name for name in ("out", "err", "out.came"))
+        came.unlink(missing_ok=True)
+        order: dict[str, object] = {
+            "words": words,
+            "at": at,
+            "how": how,
+            "only": only,
+            "cd": str(self._folder),
+        }
+        order["after"] = after
         self._process.stdin.write(json.dumps({**order, "out": str(out), "err": str(err)}) + "\n")
         self._process.stdin.flush()
         code, seconds = self._process.stdout.readline().split()
-        return End(
-            int(code), out.read_text(errors="replace"), err.read_text(errors="replace"), float(seconds)
-        )
+        texts = [file.read_text(errors="replace") for file in (out, err)]
+        number = int(came.read_text()) if came.exists() else 0
+        return End(int(code), texts[0], texts[1], float(seconds), number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -202,6 +203,30 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Every file below `folder`, `.git` too."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+Look = dict[str, tuple[int, bytes]]
+
+
+def look(root: Path) -> tuple[Look, str, bytes, str]:
+    """All there is: files with their modes, git's view of them, its index byte for byte, and its refs."""
+    found: Look = {}
+    for here, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name != ".git"]
+        for name in (*folders, *names):
+            path = Path(here) / name
+            mode = path.lstat().st_mode
+            content = b""
+            if stat.S_ISLNK(mode):
+                content = os.fsencode(path.readlink())
+            elif stat.S_ISREG(mode):
+                content = path.read_bytes()
+            found[str(path.relative_to(root))] = (mode, content)
+    status = git(
+        root, "--no-optional-locks", "status", "--porcelain=v2", "--untracked-files=all", "--ignored"
+    )
+    folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())
+    return found, status, (folder / "index").read_bytes(), git(root, "for-each-ref")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -24,6 +24,7 @@ from ..restore import Step, named
 from ..snapshot import Snapshot
 from ..state import Entry, State
 from ..types import Finished, Json, Result, Said, Started, User
+from . import stores
 from .plain import as_json
 from .signals import Signals
 
@@ -142,6 +143,7 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
     lock = hold(root, None if asked.check else config.state_home())
     try:
         restore.tidy(root)
+        mended = [] if asked.check else stores.recover(root)  # else the next run finishes what is undone here
         prepared = prepare(found, record, root)
         if prepared.changed and not asked.force:
             raise RepositoryError(
@@ -149,9 +151,10 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
                 "--force puts them back all the same, and `glm-agent undo` takes that back"
             )
         if asked.check or not prepared.steps:
-            return _Done(found.name, prepared.rows())
+            return _Done(found.name, prepared.rows(), notes=tuple(mended))
         with signals.deferred():  # it is short, and what was done is said
-            return _carry_out(prepared, root, lock.name)
+            done = _carry_out(prepared, root, lock.name)
+        return done._replace(notes=(*mended, *done.notes))
     finally:
         lock.release()
 

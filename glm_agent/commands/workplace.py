@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..shape import mapping, sequence, string
 from ..snapshot import Snapshot
 from ..types import Notice
-from . import artefacts
+from . import artefacts, stores
 from .conduct import Stage
 from .confinement import temporary
 from .resuming import Past
@@ -111,8 +111,9 @@ def _apply(stage: Stage, session: Session, replica: Replica, tracking: Tracking)
     snapshot = Snapshot(stage.top, session.folder)
     keeper = Keeper(snapshot, session.folder)
     keeper.begin(snapshot.take())
-    delivery.put(rows, tracking.tree, replica.start, stage.top)
     names = [row.name for row in rows]
+    keeper.started(names)
+    delivery.put(rows, tracking.tree, replica.start, stage.top, stores.intents(stage.top))
     keeper.end(snapshot.take(names), names)
 
 

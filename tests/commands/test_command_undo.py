@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, RIGHT, STALL, WRONG, Run, call, environment, finish, git, start, to, wait_for
+from killing import KILLED, Killer
+from running import (
+    DONE,
+    FIX,
+    RIGHT,
+    STALL,
+    WRONG,
+    Run,
+    call,
+    environment,
+    finish,
+    git,
+    look,
+    start,
+    to,
+    wait_for,
+)
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
 
-Look = dict[str, tuple[int, bytes]]
 FREE = ("--sandbox", "danger-full-access")
-
-
-def look(root: Path) -> tuple[Look, str, bytes, str]:
-    """All there is: files with their modes, git's view of them, its index byte for byte, and its refs."""
-    found: Look = {}
-    for here, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name != ".git"]
-        for name in (*folders, *names):
-            path = Path(here) / name
-            mode = path.lstat().st_mode
-            content = b""
-            if stat.S_ISLNK(mode):
-                content = os.fsencode(path.readlink())
-            elif stat.S_ISREG(mode):
-                content = path.read_bytes()
-            found[str(path.relative_to(root))] = (mode, content)
-    status = git(
-        root, "--no-optional-locks", "status", "--porcelain=v2", "--untracked-files=all", "--ignored"
-    )
-    folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())
-    return found, status, (folder / "index").read_bytes(), git(root, "for-each-ref")
 
 
 def calls(name: str, **arguments: object) -> Json:
@@ -332,3 +324,23 @@ def test_while_one_run_writes_there_is_no_other(glm: Run, repo: Path, home: Path
         process.send_signal(signal.SIGINT)
         assert finish(process).code == 130
     assert glm("apply", str(tmp_path / "p.diff")).code == 0
+
+
+@pytest.mark.slow
+def test_what_a_kill_cut_short_is_not_finished_once_it_is_undone(
+    glm: Run, repo: Path, tmp_path: Path
+) -> None:
+    before = look(repo)
+    (tmp_path / "scratch").mkdir()
+    with (
+        Killer(repo, tmp_path / "scratch") as killer,
+        Server([calls("write", path="new/file.txt", content="n\n"), DONE]) as server,
+    ):
+        cut = killer.run("fix", "Do it.", *FREE, *to(server.url), at=1, only=("swap",))
+    assert (cut.code, look(repo) != before) == (KILLED, True)
+    undone = glm("undo")
+    said = "new/file.txt: a change that was cut short was finished"
+    assert (undone.code, said in undone.err) == (0, True), undone.err
+    assert look(repo) == before
+    glm("doctor")
+    assert look(repo) == before

@@ -1,0 +1,330 @@
+#!/usr/bin/env python3
+"""Kills a scripted session at any moment, and sees that nothing is lost: `python3 tests/chaos.py --help`.
+
+After each kill one of three things is done: the session is gone on with, which has to come to the same diff
+and tree as a run that nobody disturbed; or it is undone as it is; or the first of these is killed as well.
+In the end `undo` has to give back the very tree that there was at first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from killing import KILLED, NOT_REACHED, End, Killer
+from running import CHECK, DONE, FILES, RIGHT, ROOT, WRONG, Look, git, look, make_repository, to
+
+from glm_agent import journal
+from glm_agent.history import open_calls
+from glm_agent.replay import Server
+from glm_agent.replay.script import Reply
+from glm_agent.replay.server import Request
+from glm_agent.types import Assistant, Json, ToolStarted
+
+PATCH = f"""--- a/calc.py
++++ b/calc.py
+@@ -1,2 +1,2 @@
+ def add(a, b):
+-{WRONG}+{RIGHT}--- /dev/null
++++ b/docs/deep/note.md
+@@ -0,0 +1 @@
++It adds.
+--- a/old.txt
++++ /dev/null
+@@ -1 +0,0 @@
+-old
+--- a/run.sh
++++ b/run.sh
+@@ -1 +1 @@
+-echo one
++echo two
+--- a/mine.txt
++++ b/mine.txt
+@@ -1 +1 @@
+-unstaged
++changed
+"""
+
+
+def turn(number: int, *calls: tuple[str, Json]) -> Json:
+    made = [
+        {"id": f"call_{number}_{place}", "name": name, "arguments": arguments}
+        for place, (name, arguments) in enumerate(calls)
+    ]
+    return {"content": "", "tool_calls": made}
+
+
+SCRIPT = [
+    turn(1, ("read", {"path": "calc.py"}), ("read", {"path": "check.py"})),
+    turn(2, ("patch", {"patch": PATCH}), ("read", {"path": "calc.py"})),
+    turn(3, ("write", {"path": "new/er.py", "content": "x = 1\n"})),
+    turn(4, ("edit", {"path": "new/er.py", "old": "x", "new": "y"}), ("read", {"path": "run.sh"})),
+    DONE,
+]
+COMMAND = turn(5, ("bash", {"command": "echo made >made.txt"}))
+FIX = ("fix", "Make it add.", "--verify", CHECK, "--sandbox", "danger-full-access", "--json")
+AGAIN = ("fix", "-c", "--json")
+NEVER = 1 << 30  # no failpoint has this number
+
+
+class Kill(NamedTuple):
+    """When a run ends: at a failpoint of those named in `only`, or `after` so many seconds."""
+
+    at: int = NEVER
+    only: tuple[str, ...] = ()
+    after: float = 0.0
+
+
+class Wrong(AssertionError):
+    """What was promised is not so."""
+
+
+class _Watcher(Server):
+    """Sees the tree between the turns."""
+
+    def __init__(self, script: list[Json], tree: Path, seen: list[Look]) -> None:
+        super().__init__(script)
+        self._tree, self._seen = tree, seen
+
+    def answer(self, request: Request) -> Reply:
+        self._seen.append(look(self._tree)[0])
+        return super().answer(request)
+
+
+class Chaos:
+    """One repository, what an undisturbed run makes of it, and runs that are killed. All is in `scratch`."""
+
+    def __init__(
+        self, scratch: Path, home: Path, *, with_command: bool = False, more: tuple[str, ...] = ()
+    ) -> None:
+        self._home = home
+        self._words = (*FIX, *more)
+        self._sessions = home / ".local/state/glm-agent/sessions"
+        self._script = [*SCRIPT[:-1], COMMAND, DONE] if with_command else SCRIPT
+        self._tree = scratch / "tree"
+        self._pristine = _repository(scratch / "pristine")
+        self._reset()
+        self.killer = Killer(self._tree, scratch)
+        self._start = look(self._tree)
+        self._wholes: list[Look] = []
+        self.seconds = 0.0
+        self._undisturbed()
+
+    def _undisturbed(self) -> None:
+        """The states between its turns, and its diff."""
+        began = time.monotonic()
+        with _Watcher(self._script, self._tree, self._wholes) as server:
+            whole = self.killer.run(*self._words, *to(server.url))
+        self.seconds = time.monotonic() - began
+        _require(whole.code == 0, "undisturbed", whole)
+        self._final = look(self._tree)
+        self._wholes.append(self._final[0])
+        self._diff = _diff(whole)
+        undone = self.killer.run("undo")
+        _require((undone.code, look(self._tree)) == (0, self._start), "undisturbed undo", undone)
+
+    def count(self, only: tuple[str, ...] = ()) -> int:
+        """How many failpoints an undisturbed run has."""
+        self._reset()
+        return self._fix(Kill(only=only)).came
+
+    def trial(self, kill: Kill, then: str, second: Kill | None = None) -> str:
+        """What became of one kill; `then` is "resume", "doctor" or "undo"; `second` kills that."""
+        self._reset()
+        killed = self._fix(kill)
+        _require(killed.code in (KILLED, NOT_REACHED, 0), "how it ended", killed)
+        _require(self._git_is_untouched(), "git's own files", killed)
+        if killed.code != KILLED:
+            return "not reached"
+        if then == "resume":
+            done = self._went_on(second)
+        elif then == "doctor":
+            done = self._put_right()
+        else:
+            done = "undone twice" if second else "undone at once"
+        self._undo(second if then == "undo" else None)
+        return done
+
+    def _fix(self, kill: Kill) -> End:
+        with Server(self._script) as server:
+            return self.killer.run(*self._words, *to(server.url), **kill._asdict())
+
+    def _put_right(self) -> str:
+        """By what each run that writes does at first."""
+        ended = self.killer.run("doctor")
+        now = look(self._tree)[0]
+        is_whole = now in self._wholes
+        is_whole |= {**now, "made.txt": self._final[0].get("made.txt")} == self._final[0]  # bash may be at it
+        _require(is_whole, "the tree after doctor", ended, self._differs(self._start))
+        return "put right"
+
+    def _went_on(self, second: Kill | None) -> str:
+        session = self._load()
+        if session is None or "task" not in session.kept:
+            _require(look(self._tree) == self._start, "before the task was on the disk")
+            return "nothing done"
+        if session.result is not None:
+            _require(look(self._tree) == self._final, "after the result was on the disk")
+            return "finished"
+        if second:
+            self._resume(second)
+        ended = self._resume(Kill())
+        if ended is None:
+            _require(look(self._tree) == self._final, "after the result was on the disk")
+            return "resumed, finished"
+        _require(ended.code in (0, NOT_REACHED), "resume", ended)
+        _require(look(self._tree) == self._final, "the tree after resume", ended, self._differs(self._final))
+        _require(_diff(ended) == self._diff, "the diff after resume", ended)
+        return "resumed twice" if second else "resumed"
+
+    def _resume(self, kill: Kill) -> End | None:
+        """None if there is nothing to go on with: it is finished."""
+        session = self._load()
+        assert session is not None
+        if session.result is not None:
+            return None
+        begun = {event.call.id for event in session.events if isinstance(event, ToolStarted)}
+        turns = sum(isinstance(message, Assistant) for message in session.messages)
+        number = sum(
+            any(call.name != "bash" for call in message.calls)
+            for message in session.messages
+            if isinstance(message, Assistant)
+        )
+        script = self._script[min(turns, len(self._script) - 1) :]
+        commands = turns - number
+        unknown = any(call.name == "bash" and call.id in begun for call in open_calls(session.messages))
+        if unknown or commands > 1:  # whose outcome the model cannot know: it runs it again
+            script = [turn(10 + turns, ("bash", {"command": "echo made >made.txt"})), DONE]
+        with Server(script) as server:
+            return self.killer.run(*AGAIN, *to(server.url), **kill._asdict())
+
+    def _undo(self, kill: Kill | None) -> None:
+        if kill:
+            self.killer.run("undo", "--force", **kill._asdict())
+            now = look(self._tree)[0]
+            if now == self._start[0]:
+                return
+        session = self._name()
+        undone = self.killer.run("undo", *([session] if session else []))
+        if undone.code == 45:
+            undone = self.killer.run("undo", "--force", *([session] if session else []))
+        _require(undone.code in (0, 2), "undo", undone)
+        doctor = self.killer.run("doctor")  # which would finish what was left open
+        now = look(self._tree)
+        _require(now == self._start, "the tree after undo", undone, doctor, self._differs(self._start))
+
+    def _name(self) -> str | None:
+        """The session of `fix`, the first one there was."""
+        found = sorted(self._sessions.iterdir()) if self._sessions.is_dir() else []
+        return found[0].name if found else None
+
+    def _load(self) -> journal.Session | None:
+        name = self._name()
+        return journal.load(self._sessions / name) if name else None
+
+    def _differs(self, other: tuple[Look, str, bytes, str]) -> object:
+        now = look(self._tree)
+        paths = {path for path in now[0] | other[0] if now[0].get(path) != other[0].get(path)}
+        return {path: (other[0].get(path), now[0].get(path)) for path in paths}, [
+            here == there for here, there in zip(now[1:], other[1:], strict=True)
+        ]
+
+    def _git_is_untouched(self) -> bool:
+        return look(self._tree)[2:] == self._start[2:]
+
+    def _reset(self) -> None:
+        shutil.rmtree(self._tree, ignore_errors=True)
+        shutil.copytree(self._pristine, self._tree, symlinks=True)
+        shutil.rmtree(self._home / ".local", ignore_errors=True)
+
+
+def _repository(folder: Path) -> Path:
+    """A real one, with changes of the user's in all states."""
+    folder.mkdir()
+    with tarfile.open(ROOT / "tests/real/shortuuid-order/repo.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    make_repository(folder, {**FILES, "old.txt": "old\n", "run.sh": "echo one\n", "staged.txt": "s\n"})
+    (folder / "run.sh").chmod(0o755)
+    (folder / "mine.txt").write_text("committed\n")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "-m", "second")
+    (folder / "mine.txt").write_text("unstaged\n")
+    (folder / "mine.txt").chmod(0o600)
+    (folder / "staged.txt").write_text("staged\n")
+    git(folder, "add", "staged.txt")
+    (folder / "untracked.txt").write_text("untracked\n")
+    (folder / "link").symlink_to("calc.py")
+    (folder / "hollow").mkdir()
+    return folder
+
+
+def _diff(ended: End) -> bytes:
+    result = json.loads(ended.out.rstrip().rpartition("\n")[2])
+    return Path(result["patch_file"]).read_bytes()
+
+
+def _require(condition: bool, *what: object) -> None:
+    if not condition:
+        raise Wrong("\n".join(map(str, what)))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", action="store_true", help="once at every failpoint, not at random times")
+    asked = parser.parse_args()
+    counts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as place:
+        scratch, home = Path(place) / "scratch", Path(place) / "home"
+        scratch.mkdir()
+        home.mkdir()
+        os.environ["HOME"] = str(home)
+        for with_command in (False, True):
+            (scratch / str(with_command)).mkdir()
+            chaos = Chaos(scratch / str(with_command), home, with_command=with_command)
+            with chaos.killer:
+                _attack(chaos, asked, counts, with_command)
+    _say(f"done: {dict(counts)}")
+    return 1 if counts["WRONG"] else 0
+
+
+def _attack(chaos: Chaos, asked: argparse.Namespace, counts: Counter[str], with_command: bool) -> None:
+    chance = random.Random(f"{asked.seed}-{with_command}")  # to be had again
+    number = chaos.count() if asked.every else asked.kills // 2
+    _say(f"{number} kills, with_command={with_command}, a run takes {chaos.seconds:.2f} s")
+    done, limit = 0, chaos.seconds
+    while done < number:
+        kill = Kill(at=done + 1) if asked.every else Kill(after=chance.uniform(0.01, limit))
+        then = chance.choice(("resume", "resume", "doctor", "undo"))
+        second = chance.choice((None, None, Kill(after=chance.uniform(0.01, limit / 2))))
+        try:
+            came = chaos.trial(kill, then, second)
+        except Exception as error:  # noqa: BLE001 - counted, told, and on
+            came = "WRONG"
+            _say(f"WRONG {kill} {then} {second}: {type(error).__name__}: {error}\n")
+        was_killed = came != "not reached"
+        limit *= 1.05 if was_killed else 0.8  # how fast a run is depends on what else there is to do
+        done += was_killed or asked.every
+        counts[came] += 1
+        if sum(counts.values()) % 10 == 0:
+            _say(f"{time.strftime('%H:%M:%S')} {done}: {dict(counts)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Nothing is lost, whenever a session is killed; `tests/chaos.py` has what is done, and what has to be so.
+
+That program does at random times, and at every failpoint, what these do as far as their time goes.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from chaos import Chaos, Kill
+
+WRITER = ("intend", "stage", "sync", "swap", "moved", "swapped", "clean", "conclude")
+OUTCOMES = {"resume": "resumed", "doctor": "put right", "undo": "undone at once"}
+SECONDS = 10.0  # each
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("only", [WRITER, ("event", "seen")], ids=["writer", "events"])
+@pytest.mark.parametrize("then", ["resume", "doctor", "undo"])
+def test_a_kill_loses_nothing(only: tuple[str, ...], then: str, home: Path, tmp_path: Path) -> None:
+    chaos = Chaos(tmp_path, home, with_command="event" in only)
+    with chaos.killer:
+        places = list(range(1, chaos.count(only) + 1))
+        random.Random(7).shuffle(places)  # the same each time
+        counts: Counter[str] = Counter()
+        end = time.monotonic() + SECONDS
+        while places and time.monotonic() < end:
+            counts[chaos.trial(Kill(places.pop(), only), then)] += 1
+    assert not counts["not reached"]
+    assert counts[OUTCOMES[then]]
+
+
+@pytest.mark.slow
+def test_what_comes_out_of_a_copy_comes_whole_and_can_be_undone(home: Path, tmp_path: Path) -> None:
+    chaos = Chaos(tmp_path, home, more=("--worktree", "--sandbox", "workspace-write"))
+    with chaos.killer:
+        places = list(range(1, chaos.count(WRITER) + 1))[-18:]  # before that, it is the copy
+        ends = {chaos.trial(Kill(place, WRITER), "doctor") for place in places[::4]}
+    assert ends == {"put right"}
