@@ -172,6 +172,8 @@ def _check(settings: Settings) -> None:
         raise UsageError("--dry-run leaves the work tree alone, --worktree changes it in the end; give one")
     if settings.dry_run and settings.commit:
         raise UsageError("--dry-run leaves HEAD and the work tree alone; to commit, give --branch NAME")
+    if settings.record and (settings.attempts or 1) > 1:
+        raise UsageError("--record keeps one conversation, --attempts begins anew with each; give one")
     if settings.commit and settings.branch:
         raise UsageError("--commit goes to the current branch, --branch to a new one; give one")
     kept = settings.patch or settings.branch or not settings.ephemeral

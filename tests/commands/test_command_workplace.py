@@ -547,6 +547,7 @@ def test_hooks_are_not_given_our_key(
     [
         (("--dry-run", "--commit"), 2, "give --branch NAME"),
         (("--dry-run", "--worktree"), 2, "give one"),
+        (("--record", "run.jsonl", "--attempts", "2"), 2, "give one"),
         (("--commit", "--branch", "b"), 2, "give one"),
         (("--run-hooks",), 2, "--run-hooks is for --commit or --branch"),
         (("--branch", "main"), 2, "there is such a branch already"),
