@@ -85,7 +85,7 @@ class Journal:
         self._write({"journal": records.VERSION, "at": round(time.time(), 3), "pid": os.getpid()})
 
     def _write(self, record: Json) -> None:
-        line = records.seal(self._redact(json.dumps(record)))
+        line = records.seal(self._redact(json.dumps(record)).encode("ascii"))
         end = os.fstat(self._descriptor).st_size
         try:
             failpoint("journal")

@@ -255,7 +255,7 @@ def test_a_journal_of_before_there_were_checksums_is_read_and_gone_on_with(tmp_p
 def test_a_journal_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "s", *EVENTS)
     file = tmp_path / "s/journal.jsonl"
-    file.write_bytes(seal('{"journal": 2, "pid": 1}') + file.read_bytes())
+    file.write_bytes(seal(b'{"journal": 2, "pid": 1}') + file.read_bytes())
     says = r"^session s was written by a newer glm-agent \(journal version 2, this one knows 1\); update"
     with pytest.raises(RepositoryError, match=says):
         load(tmp_path / "s")
@@ -275,7 +275,7 @@ def test_a_session_is_locked_while_it_runs(tmp_path: Path) -> None:
 def test_time_between_runs_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     told = [("journal", 100.0), ("type", 104.5), ("journal", 900.0), ("type", 901.0)]
-    lines = [seal(json.dumps({name: 1, "at": at})) for name, at in told]
+    lines = [seal(json.dumps({name: 1, "at": at}).encode()) for name, at in told]
     assert load_of(b"".join(lines), tmp_path / "s").seconds == 5.5
 
 

@@ -78,7 +78,7 @@ def test_a_fork_bomb_and_a_file_without_end_are_bounded(repo: Path) -> None:
     timed = {"tool_calls": [{"name": "bash", "arguments": {"command": bomb, "timeout": 3}}]}
     began = time.monotonic()
     with Server([timed, bash(big), FIX, DONE]) as server:
-        ran = run(repo, "fix", "Add.", *to(server.url), "--json")
+        ran = run(repo, "fix", "Add.", "--allow-binary", *to(server.url), "--json")
     said = results(ran)
     assert ran.code == 0 and time.monotonic() - began < 60
     assert "fork" in said[0].lower() or "killed after" in said[0]

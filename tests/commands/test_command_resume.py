@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -116,6 +117,11 @@ def test_a_running_session_is_not_gone_on_with(glm: Run, home: Path) -> None:
     running.close()
 
 
+def _unmarked(body: Json) -> object:
+    """Without what differs from session to session: the mark of the line that ends a result."""
+    return json.loads(re.sub(r"\[end [0-9a-f]{8}\]", "[end]", json.dumps(body)))
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_moment_is_gone_on_from(tree: Path, home: Path, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
@@ -165,7 +171,7 @@ def resumed(killer: Killer, home: Path, at: int, expected: list[Json], diff: byt
     assert result["num_turns"] == len(SCRIPT)
     for number, body in enumerate(bodies, turns):
         if "the run was interrupted" not in json.dumps(body):
-            assert body == expected[number], at
+            assert _unmarked(body) == _unmarked(expected[number]), at
 
 
 @pytest.mark.slow
