@@ -68,9 +68,9 @@ class Intents:
             if error.errno in _NOT_OURS:  # a home that is read-only has no sessions either
                 return None
             raise
-        failpoint("intend")
         record = Record(file, descriptor, self._keep, new)
         try:
+            failpoint("intend")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with os.fdopen(os.dup(descriptor), "w") as out:
                 json.dump(data, out)
