@@ -100,8 +100,10 @@ class Journal:
 
 
 def new_id() -> str:
-    """For a session that begins now: ids sort by age."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+    """For a session that begins now: ids sort by age, in any time zone and within a second."""
+    now = time.time()
+    part = int(now % 1 * 0x1000)
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{part:03x}{os.urandom(2).hex()[1:]}"
 
 
 def running(folder: Path) -> bool:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from glm_agent import types
 from glm_agent.errors import RepositoryError, UsageError
-from glm_agent.journal import LOST, Journal, Session, find, load, running, sessions
+from glm_agent.journal import LOST, Journal, Session, find, load, new_id, running, sessions
 from glm_agent.records import seal
 from glm_agent.redact import Redactor
 from glm_agent.types import (
@@ -355,6 +357,15 @@ def test_a_full_disk_is_reported_and_leaves_whole_records_only(tmp_path: Path) -
     )
     assert (run.stdout, run.stderr) == ("cannot write the session's journal: File too large\n", "")
     assert load(tmp_path / "s").messages == [User("first"), User("last")]
+
+
+def test_ids_of_one_second_sort_by_age() -> None:
+    found: list[str] = []
+    for _ in range(5):
+        found.append(new_id())
+        time.sleep(0.001)
+    assert found == sorted(found)
+    assert all(re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", name) for name in found)
 
 
 def test_sessions_are_listed_newest_first_and_found_by_how_they_begin(tmp_path: Path) -> None:
