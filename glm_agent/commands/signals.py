@@ -87,9 +87,10 @@ class Signals:
             self._raise(signum)
 
     def _hurries(self) -> bool:
-        """Notes that a signal came, and whether it is not the first."""
+        """Notes that a signal came, and whether it is not the first; another may come in the middle of this."""
+        is_first = not self._came
         self._came.append(time.monotonic())
-        return len(self._came) > 1
+        return not is_first
 
     def _raise(self, signum: int) -> None:
         if signum == signal.SIGINT and self.offer and not self._asking and self._goes_on(self.offer):

@@ -168,6 +168,33 @@ with signals.installed(None):
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 128 + signal.SIGHUP
 
 
+@pytest.mark.parametrize("step", range(12))
+def test_a_second_signal_in_the_middle_of_the_first_ones_handling_hides_neither(step: int) -> None:
+    script = f"""
+import signal, sys
+from glm_agent.commands.signals import Signals
+from glm_agent.errors import Cancelled
+steps = 0
+def trace(frame, kind, argument):
+    global steps
+    if frame.f_code.co_filename.endswith("commands/signals.py"):
+        if kind == "line":
+            steps += 1
+            if steps == {step} + 1:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGTERM)
+    return trace
+with Signals().installed(None):
+    sys.settrace(trace)
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Cancelled:
+        sys.exit("cancelled")
+"""
+    ran = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (1, "cancelled\n")
+
+
 def test_the_alarm_after_a_signal_changes_nothing(capfdbinary: Capture) -> None:
     def sink(event: Event) -> None:
         if isinstance(event, Notice):

@@ -118,7 +118,7 @@ NODE = {
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (("node --test --test-reporter=tap",), (["sum > adds", "sum"], ["twice"])),
+        (("node --test --test-reporter=tap",), (["sum", "sum > adds"], ["twice"])),
         (("node --test --test-reporter=spec",), (["calc.test.js > adds"], ["calc.test.js > twice"])),
         (
             ("node --test --test-reporter=junit > out.xml", "--verify-junit", "out.xml"),
