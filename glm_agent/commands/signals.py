@@ -87,7 +87,7 @@ class Signals:
             self._raise(signum)
 
     def _hurries(self) -> bool:
-        """Notes that a signal came, and whether it is not the first; another may come in the middle of this."""
+        """Notes that a signal came, and whether it is not the first; another may come meanwhile."""
         is_first = not self._came
         self._came.append(time.monotonic())
         return not is_first
