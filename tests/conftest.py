@@ -16,7 +16,7 @@ from glm_agent.dialects import use_rows
 
 # how fast an example runs says nothing of us; `tools/test --all` asks for the thorough profile
 settings.register_profile("quick", deadline=None, max_examples=20)
-settings.register_profile("thorough", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=60)
 settings.load_profile("quick")
 
 _FOREIGN = ("GLM_AGENT_", "XDG_", "GIT_", "OPENAI_", "ZAI_", "ZHIPU", "GITHUB_")

@@ -105,6 +105,7 @@ def test_git_that_does_not_answer_is_ended(repo: Path) -> None:
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.slow
 def test_what_git_waits_for_in_the_tree_is_named(repo: Path) -> None:
     (repo / "sub").mkdir()
     (repo / "sub" / "new.txt").touch()
@@ -115,6 +116,7 @@ def test_what_git_waits_for_in_the_tree_is_named(repo: Path) -> None:
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.slow
 def test_an_included_file_that_git_waits_for_is_named(repo: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "wait")
     (repo / "more").write_text(f"[include]\n\tpath = {tmp_path}/wait\n")

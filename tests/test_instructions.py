@@ -134,6 +134,7 @@ def test_links_and_empty_files_are_passed_over(tmp_path: Path) -> None:
     assert instructions.find(workspace, "a") == [Instruction("CLAUDE.md", "mine")]
 
 
+@pytest.mark.slow
 def test_init_records_what_was_told_and_it_can_be_left_out(glm: Run, repo: Path) -> None:
     (repo / "AGENTS.md").write_text("Use tabs.\n")
     digest = hashlib.sha256(b"Use tabs.\n").hexdigest()

@@ -414,7 +414,7 @@ PIECES = [
 TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.text(max_size=30))
 CALLS = st.lists(st.builds(ToolCall, st.just("1"), TEXTS, TEXTS), max_size=2)
 FINISHES = st.sampled_from(["stop", "tool_calls", ""])
-MANY = 15 * settings().max_examples
+MANY = 10 * settings().max_examples
 MESSAGES = st.builds(Assistant, TEXTS, st.none() | TEXTS, CALLS | st.just(list[ToolCall]()), FINISHES)
 
 

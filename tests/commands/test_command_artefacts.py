@@ -57,6 +57,7 @@ def test_what_an_earlier_run_wrote_survives_only_a_command_line_that_makes_no_se
     assert (answer.read_text(), patch.read_text()) == (left, left)
 
 
+@pytest.mark.slow
 def test_a_run_empties_what_an_earlier_one_wrote_before_it_asks(repo: Path, tmp_path: Path) -> None:
     answer, patch = tmp_path / "answer", tmp_path / "patch"
     for file in (answer, patch):

@@ -74,6 +74,7 @@ def test_partial_messages_add_up_to_the_whole(glm: Run) -> None:
 # Standard input
 
 
+@pytest.mark.slow
 def test_an_open_silent_pipe_is_skipped_and_the_user_told(repo: Path) -> None:
     with Server([ANSWER]) as server:
         process = start(repo, "ask", "What?", *to(server.url), "--json", stdin=subprocess.PIPE)
@@ -136,6 +137,7 @@ def test_a_reader_that_leaves_ends_the_run_quietly_with_141(repo: Path, home: Pa
     assert (last["type"], last["result"]["exit_code"]) == ("Finished", 141)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", first_fast(">&- 2>&- <&-", ">&-", "2>&-"))
 def test_streams_that_are_closed_from_the_start_are_no_trouble(repo: Path, closed: str) -> None:
     with Server([ANSWER]) as server:

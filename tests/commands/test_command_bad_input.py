@@ -87,6 +87,7 @@ def test_a_prompt_file_is_never_waited_for(glm: Run, tmp_path: Path) -> None:
     refused(glm, "fix", "--prompt-file", "/dev/null", *HERE, code=2, says="nothing to do")
 
 
+@pytest.mark.slow
 def test_a_prompt_may_come_through_a_pipe_that_has_a_name(repo: Path) -> None:
     with Server([DONE], strict=True) as server:
         ran = shell(repo, f"$GLM ask --prompt-file <(echo What?) {' '.join(to(server.url))}")

@@ -62,6 +62,7 @@ def test_what_checks_write_is_no_change(repo: Path, glm: Run) -> None:
     assert (repo / "out.log").exists()
 
 
+@pytest.mark.slow
 def test_what_checks_write_between_rounds_is_no_change(repo: Path, glm: Run) -> None:
     half, rest = edit(WRONG, "    0\n"), edit("    0\n", RIGHT)
     check = f"date +%N > out.log; date +%N > $$.log; {CHECK}"
@@ -70,6 +71,7 @@ def test_what_checks_write_between_rounds_is_no_change(repo: Path, glm: Run) -> 
     assert (ran.code, ran.result["errors"], ran.result["changes"]) == (0, [], [FIXED])
 
 
+@pytest.mark.slow
 def test_what_is_changed_by_a_check_and_the_model_is_a_change(repo: Path, glm: Run) -> None:
     half, rest = edit(WRONG, "    0\n"), edit("    0\n", RIGHT)
     with Server([half, DONE, rest, DONE]) as server:

@@ -158,6 +158,7 @@ def test_the_environment_of_the_start_gives_base_url_and_key(
 # What a repository may
 
 
+@pytest.mark.slow
 def test_a_repository_lowers_caps_and_only_lowers_them(glm: Run, repo: Path, home: Path) -> None:
     def caps(command: str = "fix") -> tuple[int, int]:
         with Server([FIX, DONE]) as server:

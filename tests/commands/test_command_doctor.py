@@ -180,6 +180,7 @@ def test_a_state_directory_that_others_read_or_nobody_writes_is_said(
     assert (ran.code, found(ran)["state"]["subtype"]) == (45, "error_repository")
 
 
+@pytest.mark.slow
 def test_imports_from_the_folder_that_is_worked_in_are_a_warning(repo: Path) -> None:
     words = ("doctor", "--json", *to("http://127.0.0.1:9/v1"))
     ran = finish(start(repo, *words, env={"PYTHONPATH": f"{repo}:{ROOT}"}))

@@ -150,6 +150,7 @@ def test_output_that_still_fails_goes_back_to_the_model_and_a_second_round_may_f
     assert ran.result["verification"]["fixed"] == [f"check.py::add[{pair}]" for pair in ("1-2", "3-4")]
 
 
+@pytest.mark.slow
 def test_after_the_last_round_the_run_ends_with_10_and_its_changes_stay(repo: Path, glm: Run) -> None:
     half = edit(WRONG, "    0\n")
     with Server([half, DONE]) as server:
@@ -170,6 +171,7 @@ def test_an_empty_diff_is_reminded_of_twice_and_then_is_11(repo: Path, glm: Run)
     assert reminders[0].startswith("The working tree is unchanged.")
 
 
+@pytest.mark.slow
 def test_a_model_that_was_reminded_may_still_do_it(repo: Path, glm: Run) -> None:
     with Server([{"content": "I shall."}, FIX, DONE], strict=True) as server:
         ran = glm("fix", "Add.", *to(server.url), "--json")
@@ -207,6 +209,7 @@ def test_a_cap_ends_the_run_and_the_patch_is_written(
     assert ran.result["patch_file"] == str(tmp_path / "p")
 
 
+@pytest.mark.slow
 def test_the_clock_ends_a_stalled_run_and_the_patch_is_written(glm: Run, tmp_path: Path) -> None:
     with Server([FIX, STALL], strict=True) as server:
         ran = glm(
@@ -309,6 +312,7 @@ def test_a_repository_inside_is_named(repo: Path, glm: Run) -> None:
 # Where it runs
 
 
+@pytest.mark.slow
 def test_it_runs_from_elsewhere_and_from_a_subdirectory(repo: Path, tmp_path: Path) -> None:
     (repo / "deep").mkdir()
     with Server([FIX, DONE]) as server:
@@ -319,6 +323,7 @@ def test_it_runs_from_elsewhere_and_from_a_subdirectory(repo: Path, tmp_path: Pa
     assert (repo / "calc.py").read_text() == FILES["calc.py"].replace(WRONG, RIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env",
     first_fast(
@@ -338,6 +343,7 @@ def test_no_locale_and_no_terminal_keep_it_from_working(repo: Path, env: dict[st
     assert "\x1b" not in ran.err
 
 
+@pytest.mark.slow
 def test_colour_is_only_there_when_asked_for(glm: Run) -> None:
     with Server([FIX, DONE, DONE]) as server:
         plain = glm("fix", "Add.", *to(server.url))

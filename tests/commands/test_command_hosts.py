@@ -112,6 +112,7 @@ def test_a_wait_that_would_outlast_the_run_ends_it_as_its_cap_and_at_once(glm: R
     )
 
 
+@pytest.mark.slow
 def test_what_was_asked_when_a_run_was_ended_is_not_free(glm: Run) -> None:
     with Server([{"content": "So", "delay": 9}]) as server:
         ran = glm("ask", "What?", *to(server.url), "--max-wall-time", "1", "--json")

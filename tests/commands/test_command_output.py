@@ -42,6 +42,7 @@ def code(folder: Path, *words: str, stdout: int = subprocess.DEVNULL, stderr: in
     return done.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", first_fast("json", "text", "stream-json"))
 def test_a_full_stderr_changes_neither_the_result_nor_the_exit_code(repo: Path, form: str) -> None:
     with Server([DONE], strict=True) as server:
@@ -52,6 +53,7 @@ def test_a_full_stderr_changes_neither_the_result_nor_the_exit_code(repo: Path, 
         assert ran.result["result"] == DONE["content"]
 
 
+@pytest.mark.slow
 def test_a_full_stderr_changes_no_exit_code_where_nothing_is_asked(repo: Path) -> None:
     refused = shell(repo, "$GLM fix Add. --json 2>/dev/full")
     assert (refused.code, refused.result["subtype"]) == (41, "error_auth")
@@ -59,6 +61,7 @@ def test_a_full_stderr_changes_no_exit_code_where_nothing_is_asked(repo: Path) -
     assert shell(repo, "$GLM sessions show nope 2>/dev/full").code == 2
 
 
+@pytest.mark.slow
 def test_a_stderr_that_nobody_reads_changes_no_exit_code(repo: Path, closed: int) -> None:
     with Server([DONE], strict=True) as server:
         assert code(repo, "ask", "What?", "-v", *to(server.url), stderr=closed) == 0
@@ -77,6 +80,7 @@ def test_a_full_stdout_is_one_line_and_1(repo: Path, form: str, home: Path) -> N
         assert '"exit_code": 1' in (kept / "journal.jsonl").read_text().split("\n")[-2]
 
 
+@pytest.mark.slow
 def test_a_full_stdout_for_the_patch_is_one_line_and_1(repo: Path) -> None:
     with Server([FIX, DONE], strict=True) as server:
         ran = shell(repo, f"$GLM fix Add. -q --patch - {' '.join(to(server.url))} >/dev/full")
@@ -100,6 +104,7 @@ def test_a_print_that_nobody_reads_is_141(tmp_path: Path, words: str, closed: in
     assert code(tmp_path, *words.split(), stdout=closed) == outcome.STDOUT_CLOSED
 
 
+@pytest.mark.slow
 def test_a_count_that_is_none_does_not_end_a_run(repo: Path) -> None:
     odd = {**DONE, "usage": {"prompt_tokens": 9, "completion_tokens": 10**400, "cost": 10**400}}
     with Server([odd], strict=True) as server:

@@ -127,6 +127,7 @@ def test_a_glob_that_can_mean_nothing_is_refused(glm: Run, word: str) -> None:
     assert (ran.code, bodies) == (2, [])
 
 
+@pytest.mark.slow
 def test_what_the_checks_leave_is_listed_and_neither_counted_nor_removed(glm: Run, repo: Path) -> None:
     (repo / "Cargo.toml").write_text("[package]\n")
     git(repo, "add", "Cargo.toml")

@@ -43,6 +43,7 @@ def test_the_reports_say_how_the_run_ended(glm: Run, tmp_path: Path) -> None:
     assert (invocation["exitCode"], invocation["executionSuccessful"]) == (10, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "subtype"),
     [
@@ -83,6 +84,7 @@ def test_a_report_is_checked_before_anything_is_asked(glm: Run, tmp_path: Path) 
 # On GitHub
 
 
+@pytest.mark.slow
 def test_on_github_nothing_the_model_says_is_a_command(repo: Path, tmp_path: Path) -> None:
     page = tmp_path / "summary"
     page.write_text("# before\n")

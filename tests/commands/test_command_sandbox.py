@@ -59,6 +59,7 @@ def test_no_key_is_in_reach_of_a_command(glm: Run, monkeypatch: pytest.MonkeyPat
     assert "[key]" not in said
 
 
+@pytest.mark.slow
 def test_what_the_sandbox_withheld_is_said_where_a_command_fails(glm: Run) -> None:
     ask = "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 2)'"
     offline, read_only = results(play(glm, bash(ask), bash("git commit --allow-empty -m x")))[:2]
@@ -100,6 +101,7 @@ def test_a_password_in_gits_settings_is_not_in_reach_of_a_command(repo: Path, gl
     assert (repo / ".git/config").read_text() == kept
 
 
+@pytest.mark.slow
 def test_what_a_crash_left_undone_is_done_at_the_next_start(repo: Path, glm: Run, home: Path) -> None:
     play(glm, bash("true"))
     (store,) = home.rglob("guard")
@@ -115,6 +117,7 @@ def test_what_a_crash_left_undone_is_done_at_the_next_start(repo: Path, glm: Run
     assert list(store.glob("record-*")) == []
 
 
+@pytest.mark.slow
 def test_git_works_in_a_linked_work_tree_and_changes_nothing(repo: Path, glm: Run, tmp_path: Path) -> None:
     tree = tmp_path / "linked"
     git(repo, "worktree", "add", "--quiet", str(tree))
@@ -147,6 +150,7 @@ def test_what_steers_agents_is_no_more_a_commands_to_make_than_a_tools(repo: Pat
     assert not (repo / ".claude").exists() and not (repo / ".mcp.json").exists()
 
 
+@pytest.mark.slow
 def test_the_folder_that_git_takes_its_hooks_from_is_protected_whatever_its_name(
     repo: Path, glm: Run
 ) -> None:
@@ -167,6 +171,7 @@ def test_a_folder_with_a_secret_in_it_keeps_its_name(repo: Path, glm: Run) -> No
     assert "hunter" not in then
 
 
+@pytest.mark.slow
 def test_where_the_repository_is_the_home_our_own_files_stay_out_of_reach(
     repo: Path, glm: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +187,7 @@ def test_where_the_repository_is_the_home_our_own_files_stay_out_of_reach(
     assert not (repo / "set/glm-agent").exists()
 
 
+@pytest.mark.slow
 def test_only_what_the_user_names_may_be_written_of_what_runs_by_itself(repo: Path, glm: Run) -> None:
     ran = play(glm, write(".github/workflows/ci.yml"))
     assert ran.result["permission_denials"][0]["path"] == ".github/workflows/ci.yml"

@@ -116,6 +116,7 @@ def test_a_second_signal_hurries_and_loses_nothing(repo: Path, pause: float) -> 
     assert RIGHT in Path(ran.result["patch_file"]).read_text()
 
 
+@pytest.mark.slow
 def test_a_third_signal_ends_it_at_once(repo: Path) -> None:
     mark = f"mark-{os.urandom(6).hex()}"
     with Server([stubborn(mark)], strict=True) as server:
@@ -132,6 +133,7 @@ def test_a_third_signal_ends_it_at_once(repo: Path) -> None:
     wait_for(lambda: processes_with(mark) == [], 1)
 
 
+@pytest.mark.slow
 def test_a_signal_that_the_parent_ignores_stays_ignored(repo: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
@@ -144,6 +146,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(repo: Path) -> None:
     assert (ran.code, ran.result["result"]) == (0, "Ready.")
 
 
+@pytest.mark.slow
 def test_a_stalled_run_ends_when_its_time_is_up(repo: Path) -> None:
     with Server([STALL], strict=True) as server:
         ran = run(repo, "ask", "What?", "--max-wall-time", "1s", "--json", *to(server.url))

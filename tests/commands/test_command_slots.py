@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from running import DONE, finish, start, to
 
 from glm_agent.replay import Pace, Server
@@ -12,6 +13,7 @@ KEY = {"GLM_AGENT_API_KEY": "sk-0123456789abcdef"}
 ONE_AT_A_TIME = "[providers.custom]\nin_flight = 1\n"
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_key_never_have_two_requests_in_flight(repo: Path, home: Path) -> None:
     config = home / ".config" / "glm-agent"
     config.mkdir(parents=True)
@@ -22,6 +24,7 @@ def test_two_runs_with_one_key_never_have_two_requests_in_flight(repo: Path, hom
         assert (codes, server.most_in_flight) == ([0, 0, 0], 1)
 
 
+@pytest.mark.slow
 def test_runs_without_a_key_share_nothing(repo: Path, home: Path) -> None:
     with Server([DONE]) as server:
         assert finish(start(repo, "ask", "What?", *to(server.url), "--ephemeral")).code == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from running import CHECK, FIX, Run, run, to
 
 from glm_agent.replay import Server
@@ -57,6 +58,7 @@ def test_a_model_that_never_fits_it_ends_with_13(glm: Run) -> None:
     assert len(server.requests) == 3
 
 
+@pytest.mark.slow
 def test_fix_checks_after_the_answer_and_takes_only_the_last_one(glm: Run) -> None:
     wrong = {**GOOD, "line": 9}
     with Server([answer(**wrong), FIX, answer(**GOOD)], strict=True) as server:
@@ -74,6 +76,7 @@ def test_a_schema_that_is_none_is_refused_before_anything_is_sent(glm: Run, tmp_
         assert ran.result["errors"][0].startswith("--json-schema")
 
 
+@pytest.mark.slow
 def test_a_regex_without_end_is_ended_by_the_clock(repo: Path) -> None:
     schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}
     words = ("--json-schema", json.dumps(schema), "--max-wall-time", "1", "--json")

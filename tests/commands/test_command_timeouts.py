@@ -48,6 +48,7 @@ def test_a_connection_that_nobody_takes_is_given_up(glm: Run) -> None:
     assert ran.code in (55, 75)  # the pauses are drawn: the time is up first, or the tries are
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_all_its_time_is_asked_for_once_more(glm: Run) -> None:
     with Server([SLOW] * 8) as server:
         ran = glm("ask", "What?", *to(server.url), "--timeout-turn", "0.2", "--json")

@@ -222,6 +222,6 @@ def test_a_few_scripts_end_as_they_must(case: Case, nursery: Nursery, origin: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @given(case=cases())
-@settings(max_examples=60, suppress_health_check=RELAXED)
+@settings(max_examples=40, suppress_health_check=RELAXED)
 def test_any_script_ends_as_it_must(case: Case, nursery: Nursery, origin: Path, tmp_path: Path) -> None:
     play(case, nursery, origin, tmp_path / "run")

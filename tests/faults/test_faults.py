@@ -159,6 +159,7 @@ def test_f4_no_tls_there(start: Start) -> None:
     assert (host.connections, host.requests) == (1, [])
 
 
+@pytest.mark.slow
 def test_f4_a_certificate_that_nobody_signed(start: Start, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     words = (

@@ -65,6 +65,7 @@ _HELPED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program", first_fast((("-m", "glm_agent"),), (("-c", _SCRIPT),)), ids=["module", "script"]
 )

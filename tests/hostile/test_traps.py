@@ -184,6 +184,7 @@ DOOR = (
 EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # the tree without entries, which git knows
 
 
+@pytest.mark.slow
 def test_nothing_that_is_asked_of_git_sets_one_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for trap in TRAPS:
         if not trap.alone and version() >= trap.since:
@@ -199,6 +200,7 @@ def test_nothing_that_is_asked_of_git_sets_one_off(place: Place, monkeypatch: py
     assert set_off == {}
 
 
+@pytest.mark.slow
 def test_a_branch_that_is_called_as_an_option_is_none(place: Place, glm: Run) -> None:
     head = git(place.repo, "rev-parse", "HEAD")
     (place.repo / ".git/refs/heads/--output=pwned").write_text(head)
@@ -301,6 +303,7 @@ def test_what_leads_astray_is_refused(
     require_refused(trap, spring(trap, place, monkeypatch), glm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trap", first_fast(*HANGS[-5:], *HANGS[:-5], keep=5), ids=lambda trap: trap.name)
 def test_what_git_would_wait_for_is_refused_at_once(
     trap: Trap, place: Place, glm: Run, monkeypatch: pytest.MonkeyPatch
@@ -323,6 +326,7 @@ def test_what_git_waits_for_is_found(
     require_refused(trap, place, glm, seconds=5)
 
 
+@pytest.mark.slow
 def test_a_search_that_git_waits_in_is_ended_and_says_why(place: Place) -> None:
     """A command of the model's may have made what was not there at the start."""
     tool = search_tool(Workspace(place.repo), Spill(place.outside))

@@ -54,6 +54,7 @@ def require(tier: sandbox.Tier) -> None:
         pytest.skip(f"not to be had here: {offer.reason or 'Landlock is too old'}")
 
 
+@pytest.mark.slow
 def test_without_a_sandbox_they_get_out(drive: Drive, person: str) -> None:
     found = drive(person)["found"]
     stopped = {name: how for name, how in found.items() if how != "out" and name not in VARIES}
