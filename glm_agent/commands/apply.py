@@ -14,7 +14,7 @@ from ..lock import hold
 from ..outcome import Outcome
 from ..patching import PatchRefused
 from ..paths import shown
-from ..render import discard, expendable, writer
+from ..render import expendable, writer
 from ..render.sanitize import clean
 from ..secrets import Secrets
 from ..text import decode
@@ -23,7 +23,7 @@ from ..tools.patch import Prepared, prepare
 from ..types import Json
 from ..workspace import Workspace
 from . import stores
-from .plain import as_json
+from .plain import as_json, print_text
 from .signals import Signals
 
 _UNKNOWN = "latin-1"  # what bytes are read as that are no UTF-8
@@ -152,9 +152,4 @@ def _tell(
                 "errors": [str(problem)] if problem else [],
             }
         )
-    try:
-        writer(sys.stdout)(said)
-    except BrokenPipeError:
-        discard(sys.stdout)
-        return outcome.STDOUT_CLOSED
-    return end.exit_code
+    return print_text(lambda: said) or end.exit_code

@@ -18,14 +18,14 @@ from ..lock import hold
 from ..outcome import Outcome
 from ..paths import shown
 from ..redact import Redactor
-from ..render import discard, expendable, writer
+from ..render import expendable, writer
 from ..render.sanitize import clean
 from ..restore import Step, named
 from ..snapshot import Snapshot
 from ..state import Entry, State
 from ..types import Finished, Json, Result, Said, Started, User
 from . import stores
-from .plain import as_json
+from .plain import as_json, print_text
 from .signals import Signals
 
 _SECOND = len("20250102-030405")  # of a session's name: when it began
@@ -299,9 +299,4 @@ def _tell(asked: Asked, end: Outcome, done: _Done, problem: AgentError | None) -
                 "errors": [str(problem)] if problem else [],
             }
         )
-    try:
-        writer(sys.stdout)(text)
-    except BrokenPipeError:
-        discard(sys.stdout)
-        return outcome.STDOUT_CLOSED
-    return end.exit_code
+    return print_text(lambda: text) or end.exit_code

@@ -99,6 +99,17 @@ def test_a_print_to_a_full_stdout_is_one_line_and_1(tmp_path: Path, words: str) 
     assert (ran.code, ran.err) == (1, FULL)
 
 
+@pytest.mark.slow
+def test_what_changes_the_tree_says_in_one_line_that_it_cannot_say_more(repo: Path) -> None:
+    with Server([FIX, DONE], strict=True) as server:
+        shell(repo, f"$GLM fix Add. {' '.join(to(server.url))}")
+    before = (repo / "calc.py").read_text()
+    ran = shell(repo, "git diff >p; $GLM undo >/dev/full")
+    assert (ran.code, ran.err.split("\n")[-2] + "\n") == (1, FULL)
+    ran = shell(repo, "$GLM apply p >/dev/full")
+    assert (ran.code, ran.err, (repo / "calc.py").read_text()) == (1, FULL, before)
+
+
 @pytest.mark.parametrize("words", first_fast(*reversed(PRINTING), keep=2))
 def test_a_print_that_nobody_reads_is_141(tmp_path: Path, words: str, closed: int) -> None:
     assert code(tmp_path, *words.split(), stdout=closed) == outcome.STDOUT_CLOSED
