@@ -237,8 +237,8 @@ class Live:
         """Starts the moving part, which then draws itself."""
         if self._region is None and self._console.is_terminal:
             self._region = Region(
+                self,
                 console=self._console,
-                get_renderable=self._moving,
                 refresh_per_second=_RATE,
                 transient=True,
                 redirect_stdout=False,
@@ -246,7 +246,8 @@ class Live:
             )
             self._region.start()
 
-    def _moving(self) -> Group:
+    def __rich__(self) -> Group:
+        """The moving part, made when it is drawn: what has just been printed is not in it any more."""
         style, text = self._stream.style, self._stream.waiting()
         if not text:
             style, text = "", clean(self._preview)

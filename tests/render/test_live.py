@@ -331,6 +331,23 @@ def test_streaming_draws_at_most_a_few_times_a_second(fragment: str) -> None:
     assert counting.getvalue().count(fragment.strip()) >= 20_000
 
 
+def test_what_is_printed_is_at_once_gone_from_the_moving_part() -> None:
+    counting = Counting()
+    console = Console(file=counting, force_terminal=True, width=80, height=24, _environ={"TERM": "xterm"})
+    view = Live(console, print, Look())
+    view(ThoughtDelta("Where is it added up?"))
+    time.sleep(0.15)  # until it has been drawn
+    drawn = counting.getvalue()
+    view(Said(User("look again")))
+    printed = counting.getvalue().removeprefix(drawn)
+    view.close()
+    assert (drawn.count("Where is it") > 0, printed.count("Where is it"), printed.count("look again")) == (
+        True,
+        1,
+        1,
+    )
+
+
 CHILD = """
 import os, sys, time
 from glm_agent.render import Wanted, choose
