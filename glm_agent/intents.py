@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from .durable import sync_folder
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
 
@@ -142,15 +143,6 @@ def read(file: Path) -> Intent | None:
 
 def digest(data: bytes) -> str:
     return sha256(data).hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Names in `folder` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _planned(item: object) -> Planned:

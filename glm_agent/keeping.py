@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import time
@@ -12,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import gitdir, state
+from . import durable, gitdir, state
 from .errors import RepositoryError
 from .shape import mapping, sequence, string
 from .snapshot import Snapshot
@@ -153,7 +152,7 @@ class Keeper:
 
     def _note(self, record: Record) -> None:
         known = {"wrote": record.wrote, "pending": record.pending, "commands": record.commands}
-        _write(self._folder / _WRITTEN, known, durable=False)
+        _write(self._folder / _WRITTEN, known, lasting=False)
 
 
 def load(folder: Path) -> Record | None:
@@ -209,17 +208,9 @@ def _read(file: Path) -> Json:
     return {}
 
 
-def _write(file: Path, value: Json, *, durable: bool = True) -> None:
-    """All or nothing, for its owner alone; `durable` survives a loss of power. Raises RepositoryError."""
-    fresh = file.with_suffix(".new")
+def _write(file: Path, value: Json, *, lasting: bool = True) -> None:
+    """Raises RepositoryError."""
     try:
-        with suppress(FileNotFoundError):
-            fresh.unlink()
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(json.dumps(value).encode())
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        fresh.rename(file)
+        durable.replace(file, json.dumps(value).encode(), lasting=lasting)
     except OSError as error:
         raise RepositoryError(f"cannot write the session to {file.parent}: {error.strerror}") from error

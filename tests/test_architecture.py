@@ -27,7 +27,7 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 RANKS = (
     ("glm_agent", "types", "errors", "outcome"),
     ("shape", "failpoints", "history", "records", "text", "paths", "globs", "truncate", "redact", "usage"),
-    ("settings", "gitrules", "changes", "secrets", "spelling", "veil"),
+    ("settings", "gitrules", "changes", "secrets", "spelling", "veil", "durable"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context", "budget"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("sections", "bounds", "weakening", "byproducts", "reported", "citations"),

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from .. import durable
 from .plan import Tier
 from .policy import Policy
 
@@ -55,9 +56,7 @@ def record(policy: Policy, tier: Tier) -> None:
                 _copy(root, path, store / _name(path, entry))
     note = {"root": str(policy.tree), "inside": inside, "protected": paths, "before": before}
     place = _place(store, os.getpid())
-    fresh = place.with_suffix(".new")
-    fresh.write_text(json.dumps(note), "ascii")
-    fresh.replace(place)
+    durable.replace(place, json.dumps(note).encode(), lasting=False)
 
 
 def restore(store: Path, process: int | None = None) -> list[Undone]:
