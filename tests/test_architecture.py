@@ -27,7 +27,7 @@ BUNDLED = PACKAGE / "replay" / "demo"  # another repository, which we carry alon
 RANKS = (
     ("glm_agent", "types", "errors", "outcome"),
     ("shape", "failpoints", "history", "records", "text", "paths", "globs", "truncate", "redact", "usage"),
-    ("settings", "gitrules", "changes", "secrets", "spelling", "veil", "durable"),
+    ("settings", "gitrules", "changes", "secrets", "spelling", "veil", "durable", "descent"),
     ("rows", "dialects", "parameters", "sse", "model", "recover", "context", "budget"),
     ("verdicts", "retry", "watchdog", "structured", "policy", "patching"),
     ("sections", "bounds", "weakening", "byproducts", "reported", "citations"),
@@ -46,7 +46,7 @@ RANKS = (
         "config",
     ),
     ("transport", "slots", "replay", "render"),
-    ("snapshot", "large", "state", "restore", "keeping", "lock", "replica", "delivery", "journal"),
+    ("snapshot", "large", "state", "swap", "restore", "keeping", "lock", "replica", "delivery", "journal"),
     ("exports", "instructions"),
     ("client", "tools", "verify"),
     ("agent",),

@@ -20,9 +20,9 @@ from ..paths import shown
 from ..redact import Redactor
 from ..render import discard, expendable, writer
 from ..render.sanitize import clean
-from ..restore import Step, named
 from ..snapshot import Snapshot
 from ..state import Entry, State
+from ..swap import Step, named
 from ..types import Finished, Json, Result, Said, Started, User
 from . import stores
 from .plain import as_json
