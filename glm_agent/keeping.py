@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import durable, gitdir, state
 from .errors import RepositoryError
-from .shape import mapping, sequence, string
+from .shape import mapping, string, texts
 from .snapshot import Snapshot
 from .state import State
 from .types import Json
@@ -166,12 +166,12 @@ def load(folder: Path) -> Record | None:
         string(found.get("root")),
         string(found.get("place")),
         at if isinstance(at, float) else 0.0,
-        _state(mapping(found.get("start"))),
-        _state(end) if end else None,
-        _texts(found.get("named")),
+        State.of(mapping(found.get("start"))),
+        State.of(end) if end else None,
+        texts(found.get("named")),
         string(found.get("undoes")) or None,
         {path: string(blob) or None for path, blob in wrote.items()},
-        _texts(written.get("pending")),
+        texts(written.get("pending")),
         written.get("commands") is True,
     )
 
@@ -185,21 +185,6 @@ def place(root: Path) -> str:
 def _is_file(snapshot: Snapshot, path: str) -> bool:
     found = snapshot.root / path
     return found.is_file() and not found.is_symlink()
-
-
-def _state(record: Json) -> State:
-    return State(
-        string(record.get("tree")),
-        string(record.get("files")),
-        {kind: bits for kind, bits in mapping(record.get("usual")).items() if isinstance(bits, int)},
-        {path: bits for path, bits in mapping(record.get("bits")).items() if isinstance(bits, int)},
-        tuple(_texts(record.get("folders"))),
-        {path: string(blob) for path, blob in mapping(record.get("large")).items()},
-    )
-
-
-def _texts(value: object) -> list[str]:
-    return [text for text in sequence(value) if isinstance(text, str)]
 
 
 def _read(file: Path) -> Json:

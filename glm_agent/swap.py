@@ -8,17 +8,21 @@ import stat
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from . import large, paths
 from .descent import FOLDER, parent
 from .errors import RepositoryError
+from .failpoints import failpoint
 from .snapshot import Snapshot
 from .state import Entry, State, above, blob_of, contents
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_NAMED = 5  # paths in one message
+
+
+Found = Literal["old", "new", "gone", "other"]
 
 
 class Step(NamedTuple):
@@ -59,6 +63,20 @@ class Swap:
         self._back: list[Callable[[], None]] = []  # newest last
         self._touched: set[str] = set()
 
+    def find(self, path: str, old: Entry | None, new: Entry | None) -> Found:
+        """What is at `path`; "gone" also where its folder is no folder."""
+        try:
+            with self._folder(path) as (folder, last):
+                if not _exists(last, folder):
+                    return "gone"
+                if new and _is_as(new, last, folder):
+                    return "new"
+                return "old" if old and _is_as(old, last, folder) else "other"
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return "gone"
+            raise
+
     def require(self, steps: list[Step]) -> None:
         """Raises RepositoryError unless each file is as its step says."""
         other = [step.path for step in steps if not self._is_as(step)]
@@ -80,6 +98,7 @@ class Swap:
     def has_second_name(self, path: str) -> bool:
         """Whether the old file could be given one, so that the new one can simply take its place."""
         name = self._spare()
+        failpoint("spare")
         with self._folder(path) as (folder, last), suppress(OSError):
             os.link(last, name, src_dir_fd=folder, dst_dir_fd=self._stage, follow_symlinks=False)
             self._linked[path] = name
@@ -89,6 +108,7 @@ class Swap:
     def remove(self, path: str) -> None:
         name = self._spare()
         self._touched.add(path.rpartition("/")[0])
+        failpoint("take")
         with self._folder(path) as (folder, last):
             os.rename(last, name, src_dir_fd=folder, dst_dir_fd=self._stage)
         self._back.append(lambda: self._return(name, path))
@@ -97,6 +117,7 @@ class Swap:
         """Removes a directory if nothing is in it."""
         with suppress(FileNotFoundError, NotADirectoryError), self._folder(path) as (folder, last):
             mode = stat.S_IMODE(os.lstat(last, dir_fd=folder).st_mode)
+            failpoint("take")
             try:
                 os.rmdir(last, dir_fd=folder)
             except OSError:  # others' files are in it, or it is a link
@@ -118,6 +139,7 @@ class Swap:
         if folder_path:
             self.make_folder(folder_path, wanted)
         self._touched.add(folder_path)
+        failpoint("place")
         with self._folder(path) as (folder, last):
             if path not in self._linked and _exists(last, folder):
                 raise FileExistsError(errno.EEXIST, "there is something else now", path)
@@ -130,6 +152,7 @@ class Swap:
     def set_bits(self, step: Step) -> Iterator[str]:
         """Gives a file that stays the permission bits that it had; says where that is not possible."""
         assert step.bits is not None
+        failpoint("bits")
         try:
             with self._folder(step.path) as (folder, last):
                 _chmod(last, folder, step.bits)
@@ -141,6 +164,7 @@ class Swap:
 
     def settle(self) -> None:
         """Makes sure that what was done is on the disk."""
+        failpoint("settle")
         for path in self._touched:
             inside = f"{path}/x" if path else "x"
             with suppress(FileNotFoundError, NotADirectoryError), self._folder(inside) as (folder, _):
@@ -150,6 +174,7 @@ class Swap:
         """Takes all steps back; what could not be, ready to follow an error's text."""
         stuck: list[str] = []
         while self._back:
+            failpoint("return")
             try:
                 self._back.pop()()
             except OSError as error:
@@ -163,6 +188,7 @@ class Swap:
 
     def close(self) -> None:
         if self._name:
+            failpoint("away")
             for name in os.listdir(self._stage):  # noqa: PTH208 - a descriptor
                 with suppress(OSError):
                     os.unlink(name, dir_fd=self._stage)
@@ -186,6 +212,7 @@ class Swap:
     def _write(self, step: Step, content: bytes) -> None:
         assert step.wanted is not None
         name = self._fresh[step.path] = f"new-{len(self._fresh)}"
+        failpoint("fresh")
         if stat.S_ISLNK(step.wanted.mode):
             os.symlink(content, os.fsencode(name), dir_fd=self._stage)
             return
@@ -235,7 +262,9 @@ class Swap:
 
     def _make(self, path: str, mode: int) -> None:
         with self._folder(path) as (folder, last):
+            failpoint("folder")
             os.mkdir(last, 0o700, dir_fd=folder)
+            failpoint("made")
             _chmod(last, folder, mode)
 
     def _unmake(self, path: str) -> None:

@@ -74,6 +74,13 @@ SCRIPT = [
 COMMAND = turn(5, ("bash", {"command": "echo made >made.txt"}))
 FIX = ("fix", "Make it add.", "--verify", CHECK, "--sandbox", "danger-full-access", "--json")
 AGAIN = ("fix", "-c", "--json")
+FREE = ("fix", "Do it.", "--sandbox", "danger-full-access", "--json")
+EVERYTHING = """
+set -e
+rm old.txt; mkdir old.txt; echo in >old.txt/in; echo more >>calc.py; rm untracked.txt
+rm -r hollow; echo file >hollow; ln -sf elsewhere link; chmod 644 run.sh; chmod 644 mine.txt
+mkdir -p new/deep new/hollow; echo n >new/deep/file; chmod 700 new; mv shortuuid was; echo file >shortuuid
+"""
 NEVER = 1 << 30  # no failpoint has this number
 
 
@@ -246,6 +253,49 @@ class Chaos:
         shutil.rmtree(self._tree, ignore_errors=True)
         shutil.copytree(self._pristine, self._tree, symlinks=True)
         shutil.rmtree(self._home / ".local", ignore_errors=True)
+
+
+class Pendulum:
+    """A tree that `undo` swings between two states, with a kill on the way."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._tree = _repository(scratch / "tree")
+        self.killer = Killer(self._tree, scratch)
+        start = look(self._tree)
+        with Server([turn(1, ("bash", {"command": EVERYTHING})), DONE]) as server:
+            ran = self.killer.run(*FREE, *to(server.url))
+        _require(ran.code == 0, "the run", ran)
+        self._ends = look(self._tree), start
+        _require(self._ends[0][0] != start[0], "the run changed nothing", ran)
+
+    def count(self) -> int:
+        """How many failpoints one swing has."""
+        came = self.killer.run("undo", at=NEVER).came
+        self._ends = self._ends[::-1]
+        return came
+
+    def swing(self, kill: Kill, then: str = "doctor") -> str:
+        """One way with a kill, and back; what became of the kill, once it is put right by a run of `then`."""
+        here, there = self._ends
+        killed = self.killer.run("undo", **kill._asdict())
+        if killed.code != KILLED:
+            is_well = killed.code in (0, NOT_REACHED) and look(self._tree) == there
+            _require(is_well, "an undo that was not killed", killed)
+            self._ends = there, here
+            return "not reached"
+        between = look(self._tree)[0] not in (here[0], there[0])
+        mended = self.killer.run(then)
+        now = look(self._tree)
+        is_there = now == there
+        _require(
+            is_there or (now == here and not between), "after the kill", mended, sorted(now[0]), mended.err
+        )
+        came = "half-way, and finished" if between else "finished" if is_there else "not begun"
+        for number in range(1 if is_there else 2):
+            undone = self.killer.run("undo")
+            wanted = there if number < 1 and not is_there else here
+            _require((undone.code, look(self._tree)) == (0, wanted), "undo", undone, mended)
+        return came
 
 
 def _repository(folder: Path) -> Path:

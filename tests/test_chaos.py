@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from chaos import Chaos, Kill
+from chaos import Chaos, Kill, Pendulum
 
 WRITER = ("intend", "stage", "sync", "swap", "moved", "swapped", "clean", "conclude")
 OUTCOMES = {"resume": "resumed", "doctor": "put right", "undo": "undone at once"}
@@ -41,3 +41,17 @@ def test_what_comes_out_of_a_copy_comes_whole_and_can_be_undone(home: Path, tmp_
         places = list(range(1, chaos.count(WRITER) + 1))[-18:]  # before that, it is the copy
         ends = {chaos.trial(Kill(place, WRITER), "doctor") for place in places[::4]}
     assert ends == {"put right"}
+
+
+@pytest.mark.slow
+def test_an_undo_that_is_killed_is_finished_and_can_be_undone(home: Path, tmp_path: Path) -> None:
+    pendulum = Pendulum(tmp_path)
+    with pendulum.killer:
+        places = list(range(1, pendulum.count() + 1))
+        pendulum.count()
+        random.Random(7).shuffle(places)
+        counts: Counter[str] = Counter()
+        for place, then in zip(places[:12], ("doctor", "undo") * 6, strict=True):
+            counts[pendulum.swing(Kill(place), then)] += 1
+    assert counts["half-way, and finished"] > 4
+    assert not counts["not reached"]
