@@ -78,7 +78,7 @@ def carry_out(reversal: Reversal, snapshot: Snapshot, folder: Path, end: Callabl
 
 def is_cut_short(folder: Path) -> bool:
     """Whether there is one to finish; only its one writer can tell, for one that runs is on record too."""
-    return any(folder.glob(f"{_KIND}*"))
+    return any(intents.content(file) for file in folder.glob(f"{_KIND}*"))
 
 
 def finish(root: Path, folder: Path) -> list[str]:

@@ -75,12 +75,14 @@ COMMAND = turn(5, ("bash", {"command": "echo made >made.txt"}))
 FIX = ("fix", "Make it add.", "--verify", CHECK, "--sandbox", "danger-full-access", "--json")
 AGAIN = ("fix", "-c", "--json")
 FREE = ("fix", "Do it.", "--sandbox", "danger-full-access", "--json")
+BACK = ("intend", "fresh", "spare", "take", "place", "folder", "made", "bits", "settle", "away")
 EVERYTHING = """
 set -e
 rm old.txt; mkdir old.txt; echo in >old.txt/in; echo more >>calc.py; rm untracked.txt
-rm -r hollow; echo file >hollow; ln -sf elsewhere link; chmod 644 run.sh; chmod 644 mine.txt
-mkdir -p new/deep new/hollow; echo n >new/deep/file; chmod 700 new; mv shortuuid was; echo file >shortuuid
+rm -r hollow; echo file >hollow; ln -sf elsewhere link; chmod 644 run.sh
+mkdir -p new/deep; echo n >new/deep/file; chmod 700 new; mv shortuuid was; echo file >shortuuid
 """
+UNSEEN = "chmod 644 mine.txt; mkdir new/hollow"  # by git's trees, by which a breach is judged
 NEVER = 1 << 30  # no failpoint has this number
 
 
@@ -255,6 +257,38 @@ class Chaos:
         shutil.rmtree(self._home / ".local", ignore_errors=True)
 
 
+class Breach:
+    """A run whose diff is out of bounds, which puts the tree back, with a kill while it does."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._tree = _repository(scratch / "tree")
+        self.killer = Killer(self._tree, scratch)
+        self._start = look(self._tree)
+
+    def count(self) -> int:
+        """How many failpoints putting back has."""
+        whole = self._fix(Kill(only=BACK))
+        _require((whole.code, look(self._tree)) == (NOT_REACHED, self._start), "not put back", whole)
+        return whole.came
+
+    def trial(self, kill: Kill, then: str = "doctor") -> str:
+        """What became of the kill, once it is put right by a run of `then`."""
+        killed = self._fix(kill._replace(only=BACK))
+        _require(killed.code == KILLED, "not killed", killed)
+        between = look(self._tree)
+        mended = self.killer.run(then)
+        now = look(self._tree)
+        if now == self._start:
+            return "put back" if between == now else "half-way, and put back"
+        undone = self.killer.run("undo", "--force")
+        _require(undone.code == 0 and look(self._tree) == self._start, "undo", undone, mended)
+        return "not begun, and undone"
+
+    def _fix(self, kill: Kill) -> End:
+        with Server([turn(1, ("bash", {"command": EVERYTHING})), DONE]) as server:
+            return self.killer.run(*FREE, "--protect", "calc.py", *to(server.url), **kill._asdict())
+
+
 class Pendulum:
     """A tree that `undo` swings between two states, with a kill on the way."""
 
@@ -262,7 +296,7 @@ class Pendulum:
         self._tree = _repository(scratch / "tree")
         self.killer = Killer(self._tree, scratch)
         start = look(self._tree)
-        with Server([turn(1, ("bash", {"command": EVERYTHING})), DONE]) as server:
+        with Server([turn(1, ("bash", {"command": EVERYTHING + UNSEEN})), DONE]) as server:
             ran = self.killer.run(*FREE, *to(server.url))
         _require(ran.code == 0, "the run", ran)
         self._ends = look(self._tree), start
@@ -350,8 +384,27 @@ def main() -> int:
             chaos = Chaos(scratch / str(with_command), home, with_command=with_command)
             with chaos.killer:
                 _attack(chaos, asked, counts, with_command)
+        for name, kind in (("pendulum", Pendulum), ("breach", Breach)):
+            (scratch / name).mkdir()
+            _go_back(kind(scratch / name), asked, counts)
     _say(f"done: {dict(counts)}")
     return 1 if counts["WRONG"] else 0
+
+
+def _go_back(kept: Pendulum | Breach, asked: argparse.Namespace, counts: Counter[str]) -> None:
+    """A kill at each failpoint of the way back; of random ones, as many as there are."""
+    with kept.killer:
+        number = kept.count() if isinstance(kept, Breach) else kept.count() and kept.count()
+        chance = random.Random(asked.seed)
+        _say(f"{number} kills of {type(kept).__name__}")
+        for place in range(1, number + 1):
+            kill, then = Kill(at=place), chance.choice(("doctor", "undo"))
+            try:
+                counts[kept.trial(kill, then) if isinstance(kept, Breach) else kept.swing(kill, then)] += 1
+            except Exception as error:  # noqa: BLE001 - counted, told, and there is no going on from there
+                counts["WRONG"] += 1
+                _say(f"WRONG {kill} {then}: {type(error).__name__}: {error}\n")
+                return
 
 
 def _attack(chaos: Chaos, asked: argparse.Namespace, counts: Counter[str], with_command: bool) -> None:

@@ -142,7 +142,7 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
         mended = _mend(root, is_between, asked.check)
         if is_between and not asked.check and stores.is_between(root):
             raise RepositoryError("; ".join(mended))
-        if is_between and not asked.check and asked.session is None:
+        if is_between and (asked.check or asked.session is None):
             return _Done("", [], notes=tuple(mended))  # what is undone now is not done again
         prepared = prepare(found, record, root)
         if prepared.changed and not asked.force:
