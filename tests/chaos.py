@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from killing import KILLED, NOT_REACHED, End, Killer
-from running import CHECK, DONE, FILES, RIGHT, ROOT, WRONG, Look, git, look, make_repository, to
+from running import CHECK, DONE, FILES, RIGHT, ROOT, WRONG, Look, Ran, git, look, make_repository, to
 
 from glm_agent import journal
 from glm_agent.history import open_calls
@@ -83,6 +83,11 @@ rm -r hollow; echo file >hollow; ln -sf elsewhere link; chmod 644 run.sh
 mkdir -p new/deep; echo n >new/deep/file; chmod 700 new; mv shortuuid was; echo file >shortuuid
 """
 UNSEEN = "chmod 644 mine.txt; mkdir new/hollow"  # by git's trees, by which a breach is judged
+WRITES = (
+    *("journal", "journaled", "replace", "written", "replaced", "intend", "stage", "sync", "swap", "swapped"),
+    *("clean", "conclude", "artefact", "record", "spill"),
+)
+LOUD = turn(9, ("bash", {"command": "seq 1 20000"}))
 NEVER = 1 << 30  # no failpoint has this number
 
 
@@ -163,6 +168,33 @@ class Chaos:
             done = "undone twice" if second else "undone at once"
         self._undo(second if then == "undo" else None)
         return done
+
+    def fail(self, kill: Kill, how: str) -> tuple[int, str]:
+        """Exit code and errors of a run that met the error `how` where it would else be killed."""
+        self._reset()
+        with Server([LOUD, *self._script]) as server:
+            ended = self.killer.run(*self._words, *to(server.url), how=how, **kill._asdict())
+        result = Ran(ended.code, ended.out, ended.err).result  # one, the last
+        said = f"{how} at {kill}"
+        text = ended.out + ended.err
+        _require("Traceback" not in text and "internal error" not in text, said, ended)
+        _require(self._git_is_untouched(), f"git's own files, {said}", ended)
+        now = look(self._tree)[0]
+        wholes = [_without_write(whole) for whole in (*self._wholes, self._start[0])]
+        _require(_without_write(now) in wholes, said, ended, self._differs(self._start))
+        left = [*self._home.glob(".local/state/glm-agent/writes/*/*"), *self._tree.rglob(".glm-agent-*")]
+        _require(not left, "left behind", said, left)
+        undone = self.killer.run("undo")
+        _require(look(self._tree) == self._start, "undo", said, ended.err, undone, self._differs(self._start))
+        wanted = (0,) if now != self._start[0] else (0, 2)
+        _require(undone.code in wanted, "undo", said, ended.err, undone)
+        return ended.code, "; ".join(result["errors"])
+
+    def count_writes(self) -> int:
+        """How many writes a run has that may fail."""
+        self._reset()
+        with Server([LOUD, *self._script]) as server:
+            return self.killer.run(*self._words, *to(server.url), only=WRITES).came
 
     def _fix(self, kill: Kill) -> End:
         with Server(self._script) as server:
@@ -350,6 +382,11 @@ def _repository(folder: Path) -> Path:
     (folder / "link").symlink_to("calc.py")
     (folder / "hollow").mkdir()
     return folder
+
+
+def _without_write(tree: Look) -> Look:
+    """But for what the model makes with a call of its own, whatever became of the patch before it."""
+    return {path: entry for path, entry in tree.items() if path not in ("new", "new/er.py")}
 
 
 def _diff(ended: End) -> bytes:
