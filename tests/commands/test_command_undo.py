@@ -205,13 +205,13 @@ ln -sf elsewhere link; rm readonly.txt; echo w >readonly.txt
 rm was-file; mkdir was-file; echo in >was-file/in
 printf '\377' >"$(printf 'caf\351')"
 echo '*.tmp' >>.gitignore; echo x >x.tmp; echo s >staged.txt
-mkdir hollow-new; rmdir hollow; rm empty; : >empty-new
+mkdir hollow-new; rmdir hollow; rm empty; : >empty-new; mv Case.txt case.txt
 """
 
 
 def litter(repo: Path) -> None:
     """Everything that a work tree may hold, in all states that git knows."""
-    for name in ("gone.txt", "moved.txt", "was-file", "staged.txt", "unstaged.txt"):
+    for name in ("gone.txt", "moved.txt", "was-file", "staged.txt", "unstaged.txt", "Case.txt"):
         (repo / name).write_text(f"{name}\n")
     (repo / "folder").mkdir()
     (repo / "folder/inner.txt").write_text("inner\n")
@@ -250,14 +250,19 @@ def conflict(repo: Path, verb: str) -> None:
     (repo / "hollow").mkdir()
 
 
-@pytest.fixture(params=["plain", "detached", "worktree", "unborn", "sparse", "submodule", "merge", "rebase"])
+@pytest.fixture(
+    params=["plain", "detached", "worktree", "unborn", "sparse", "submodule", "merge", "rebase", "shallow"]
+)
 def state(request: pytest.FixtureRequest, repo: Path, tmp_path: Path) -> Iterator[Path]:
     litter(repo)
     match request.param:
         case "detached":
             git(repo, "checkout", "--quiet", "--detach")
-        case "worktree":
-            git(repo, "worktree", "add", "--quiet", str(tmp_path / "linked"))
+        case "worktree" | "shallow":
+            words = ("worktree", "add", "--quiet")
+            if request.param == "shallow":
+                words = ("clone", "--quiet", "--depth=1", f"file://{repo}")
+            git(repo, *words, str(tmp_path / "linked"))
             repo = tmp_path / "linked"
             (repo / "unstaged.txt").write_text("unstaged\n")
             (repo / "private").write_text("untracked\n")
