@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import suppress
 from pathlib import Path
 
+from . import durable
 from .errors import ConfigError
 from .types import Json
 
@@ -78,17 +78,10 @@ def place_of(file: Path, text: str, path: tuple[str, ...]) -> str:
 
 def replace(file: Path, text: str) -> None:
     """The whole of `file`, at once, and the user's alone from then on. Raises ConfigError."""
-    fresh = file.with_name(f".{file.name}-{os.urandom(8).hex()}.tmp")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
-            output.write(text.encode())
-            output.flush()
-            os.fsync(output.fileno())
-        fresh.replace(file)
+        durable.replace(file, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
         raise ConfigError(f"{file}: cannot be written: {why(error)}") from error
 
 

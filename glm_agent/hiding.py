@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from . import durable
 from .gitdir import Places
 from .secrets import Secrets, mask, name_kind
 
@@ -71,9 +72,7 @@ def _masked_copy(place: Path, store: Path) -> Path | None:
     if masked == content:
         return None
     copy = store / f"settings-{sha256(os.fsencode(place)).hexdigest()[:16]}"
-    fresh = copy.with_suffix(f".{os.getpid()}")
-    fresh.write_bytes(masked)
-    fresh.replace(copy)
+    durable.replace(copy, masked, lasting=False)
     return copy
 
 

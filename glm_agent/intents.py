@@ -16,8 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from .durable import sync_folder
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
+from .types import Json
 
 _OPEN = "open-"
 _NOT_OURS = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -58,30 +60,8 @@ class Intents:
 
     def open(self, files: list[Planned], made: list[str]) -> Record | None:
         """A new record, on the disk; None where nothing may be written there. Raises OSError."""
-        file = self._folder / f"{_OPEN}{os.urandom(8).hex()}.json"
-        data = {"writing": 1, "call": self.call, "keep": self._keep, "made": made, "files": files}
-        new = [one for one in (self._folder, *self._folder.parents) if not one.exists()]
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if error.errno in _NOT_OURS:  # a home that is read-only has no sessions either
-                return None
-            raise
-        record = Record(file, descriptor, self._keep, new)
-        try:
-            failpoint("intend")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with os.fdopen(os.dup(descriptor), "w") as out:
-                json.dump(data, out)
-                out.flush()
-                os.fsync(descriptor)
-            for folder in (self._folder, *(one.parent for one in new)):
-                sync_folder(folder)
-        except BaseException:
-            record.close(done=False)
-            raise
-        return record
+        data: Json = {"writing": 1, "call": self.call, "keep": self._keep, "made": made, "files": files}
+        return put(self._folder, _OPEN, data, self._keep)
 
 
 class Record(NamedTuple):
@@ -110,9 +90,43 @@ class Record(NamedTuple):
         os.close(self.descriptor)
 
 
+def put(folder: Path, kind: str, data: Json, keep: str = "") -> Record | None:
+    """A new record in `folder`, on the disk; None where nothing may be written there. Raises OSError."""
+    file = folder / f"{kind}{os.urandom(8).hex()}.json"
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in _NOT_OURS:  # a home that is read-only has no sessions either
+            return None
+        raise
+    record = Record(file, descriptor, keep, new)
+    try:
+        failpoint("intend")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with os.fdopen(os.dup(descriptor), "w") as out:
+            json.dump(data, out)
+            out.flush()
+            os.fsync(descriptor)
+        for one in (folder, *(one.parent for one in new)):
+            sync_folder(one)
+    except BaseException:
+        record.close(done=False)
+        raise
+    return record
+
+
 def cut_short(folder: Path) -> Iterator[tuple[Record, Intent | None]]:
-    """The records that nobody holds any more, each locked; None for one that was not whole yet."""
-    for file in sorted(folder.glob(f"{_OPEN}*.json")):
+    """The records of changes that nobody holds any more; None for one that was not whole yet."""
+    for record in unheld(folder, _OPEN):
+        intent = read(record.file)
+        yield record._replace(keep=intent.keep if intent else ""), intent
+
+
+def unheld(folder: Path, kind: str) -> Iterator[Record]:
+    """The records of one kind that nobody holds any more, each locked."""
+    for file in sorted(folder.glob(f"{kind}*.json")):
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -125,32 +139,26 @@ def cut_short(folder: Path) -> Iterator[tuple[Record, Intent | None]]:
         if not is_there:
             os.close(descriptor)
             continue
-        intent = read(file)
-        yield Record(file, descriptor, intent.keep if intent else "", []), intent
+        yield Record(file, descriptor, "", [])
 
 
 def read(file: Path) -> Intent | None:
     """The record in `file`; None if there is none, or it is not whole."""
-    try:
-        data = mapping(json.loads(file.read_bytes()))
-    except (OSError, ValueError, RecursionError):
-        return None
+    data = content(file)
     files = [_planned(item) for item in sequence(data.get("files"))]
     made = [string(path) for path in sequence(data.get("made"))]
     return Intent(string(data.get("call")), files, made, string(data.get("keep"))) if files else None
 
 
+def content(file: Path) -> Json:
+    """What a record holds; nothing if it is not whole."""
+    with suppress(OSError, ValueError, RecursionError):
+        return mapping(json.loads(file.read_bytes()))
+    return {}
+
+
 def digest(data: bytes) -> str:
     return sha256(data).hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Names in `folder` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _planned(item: object) -> Planned:

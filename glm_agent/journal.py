@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import records
+from .durable import sync_folder
 from .errors import RepositoryError, UsageError
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
@@ -193,16 +194,8 @@ def _open(file: Path, flags: int) -> int:
     descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     if flags:
         for above in (file.parent, file.parent.parent):  # a record is nothing without its file
-            _sync_folder(above)
+            sync_folder(above)
     return descriptor
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _contents(descriptor: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import time
@@ -12,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import gitdir, state
+from . import durable, gitdir, state
 from .errors import RepositoryError
-from .shape import mapping, sequence, string
+from .shape import mapping, string, texts
 from .snapshot import Snapshot
 from .state import State
 from .types import Json
@@ -153,7 +152,7 @@ class Keeper:
 
     def _note(self, record: Record) -> None:
         known = {"wrote": record.wrote, "pending": record.pending, "commands": record.commands}
-        _write(self._folder / _WRITTEN, known, durable=False)
+        _write(self._folder / _WRITTEN, known, lasting=False)
 
 
 def load(folder: Path) -> Record | None:
@@ -167,12 +166,12 @@ def load(folder: Path) -> Record | None:
         string(found.get("root")),
         string(found.get("place")),
         at if isinstance(at, float) else 0.0,
-        _state(mapping(found.get("start"))),
-        _state(end) if end else None,
-        _texts(found.get("named")),
+        State.of(mapping(found.get("start"))),
+        State.of(end) if end else None,
+        texts(found.get("named")),
         string(found.get("undoes")) or None,
         {path: string(blob) or None for path, blob in wrote.items()},
-        _texts(written.get("pending")),
+        texts(written.get("pending")),
         written.get("commands") is True,
     )
 
@@ -188,38 +187,15 @@ def _is_file(snapshot: Snapshot, path: str) -> bool:
     return found.is_file() and not found.is_symlink()
 
 
-def _state(record: Json) -> State:
-    return State(
-        string(record.get("tree")),
-        string(record.get("files")),
-        {kind: bits for kind, bits in mapping(record.get("usual")).items() if isinstance(bits, int)},
-        {path: bits for path, bits in mapping(record.get("bits")).items() if isinstance(bits, int)},
-        tuple(_texts(record.get("folders"))),
-        {path: string(blob) for path, blob in mapping(record.get("large")).items()},
-    )
-
-
-def _texts(value: object) -> list[str]:
-    return [text for text in sequence(value) if isinstance(text, str)]
-
-
 def _read(file: Path) -> Json:
     with suppress(OSError, ValueError, RecursionError):
         return mapping(json.loads(file.read_bytes()))
     return {}
 
 
-def _write(file: Path, value: Json, *, durable: bool = True) -> None:
-    """All or nothing, for its owner alone; `durable` survives a loss of power. Raises RepositoryError."""
-    fresh = file.with_suffix(".new")
+def _write(file: Path, value: Json, *, lasting: bool = True) -> None:
+    """Raises RepositoryError."""
     try:
-        with suppress(FileNotFoundError):
-            fresh.unlink()
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(json.dumps(value).encode())
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        fresh.rename(file)
+        durable.replace(file, json.dumps(value).encode(), lasting=lasting)
     except OSError as error:
         raise RepositoryError(f"cannot write the session to {file.parent}: {error.strerror}") from error

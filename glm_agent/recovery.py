@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from .descent import FOLDER, descend
 from .intents import Intent, Planned, cut_short, digest
 from .paths import is_git, shown
 
@@ -129,22 +130,18 @@ class _Folders:
 
 
 def _walk(root: Path, folder: str) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(root, flags & ~os.O_NOFOLLOW)
-    for name in filter(None, folder.split("/")):
-        if name == ".." or is_git(name):
-            os.close(fd)
+    names = list(filter(None, folder.split("/")))
+    if any(name == ".." or is_git(name) for name in names):
+        return -1
+    top = os.open(root, FOLDER & ~os.O_NOFOLLOW)
+    try:
+        return descend(top, names)
+    except OSError as error:
+        if error.errno in _NO_FOLDER:
             return -1
-        try:
-            below = os.open(name, flags, dir_fd=fd)
-        except OSError as error:
-            if error.errno in _NO_FOLDER:
-                return -1
-            raise
-        finally:
-            os.close(fd)
-        fd = below
-    return fd
+        raise
+    finally:
+        os.close(top)
 
 
 def _images(folder: int, name: str) -> tuple[str | None, ...]:

@@ -17,3 +17,7 @@ def sequence(value: object) -> list[object]:
 
 def string(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def texts(value: object) -> list[str]:
+    return [text for text in sequence(value) if isinstance(text, str)]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from . import large
 from .errors import RepositoryError
+from .shape import mapping, string, texts
 from .snapshot import Snapshot
 from .types import Json
 
@@ -23,7 +24,7 @@ _CHUNK = 1024 * 1024  # bytes
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK = 0o120000
 _FILE = 0o100644
-_FOLDER = 0o040000
+FOLDER = 0o040000
 _MOST_EMPTY = 1000  # directories that are looked into for one that seems to hold nothing
 
 
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
 
     @property
     def is_folder(self) -> bool:
-        return self.mode == _FOLDER
+        return self.mode == FOLDER
 
 
 class State(NamedTuple):
@@ -60,6 +61,17 @@ class State(NamedTuple):
     def record(self) -> Json:
         return {**self._asdict(), "folders": list(self.folders)}
 
+    @classmethod
+    def of(cls, record: Json) -> State:
+        return cls(
+            string(record.get("tree")),
+            string(record.get("files")),
+            {kind: bits for kind, bits in mapping(record.get("usual")).items() if isinstance(bits, int)},
+            {path: bits for path, bits in mapping(record.get("bits")).items() if isinstance(bits, int)},
+            tuple(texts(record.get("folders"))),
+            {path: string(blob) for path, blob in mapping(record.get("large")).items()},
+        )
+
 
 def take(snapshot: Snapshot, tree: str, *, keep: bool = False) -> State:
     """The state of the work tree, of which `tree` has just been taken; `keep` its large files too."""
@@ -69,11 +81,11 @@ def take(snapshot: Snapshot, tree: str, *, keep: bool = False) -> State:
     folders = _outer((*found, *snapshot.large)) | {""}
     modes = {path: found[path].mode for path in there if found[path].mode != _LINK}
     there |= {path: status for path in folders if path and (status := _status(snapshot, path))}
-    modes |= {path: _FOLDER for path in folders if path in there}
+    modes |= {path: FOLDER for path in folders if path in there}
     empty = list(_empty(snapshot, folders))
     for path in empty:
         if status := _status(snapshot, path):
-            there[path], modes[path] = status, _FOLDER
+            there[path], modes[path] = status, FOLDER
     found_large = {path: status for path in snapshot.large if (status := _status(snapshot, path))}
     for path, status in found_large.items():
         there[path], modes[path] = status, _FILE
@@ -109,7 +121,7 @@ def everything(snapshot: Snapshot, state: State) -> dict[str, Entry]:
     """The files and directories of a state, by path."""
     found = entries(snapshot, state.files)
     found |= {path: Entry(_FILE, blob) for path, blob in state.large.items()}
-    return {**dict.fromkeys((*_outer(found), *state.folders), Entry(_FOLDER, "")), **found}
+    return {**dict.fromkeys((*_outer(found), *state.folders), Entry(FOLDER, "")), **found}
 
 
 def above(path: str) -> Iterator[str]:

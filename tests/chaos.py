@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from killing import KILLED, NOT_REACHED, End, Killer
-from running import CHECK, DONE, FILES, RIGHT, ROOT, WRONG, Look, git, look, make_repository, to
+from running import CHECK, DONE, FILES, RIGHT, ROOT, WRONG, Look, Ran, git, look, make_repository, to
 
 from glm_agent import journal
 from glm_agent.history import open_calls
@@ -74,6 +74,20 @@ SCRIPT = [
 COMMAND = turn(5, ("bash", {"command": "echo made >made.txt"}))
 FIX = ("fix", "Make it add.", "--verify", CHECK, "--sandbox", "danger-full-access", "--json")
 AGAIN = ("fix", "-c", "--json")
+FREE = ("fix", "Do it.", "--sandbox", "danger-full-access", "--json")
+BACK = ("intend", "fresh", "spare", "take", "place", "folder", "made", "bits", "settle", "away")
+EVERYTHING = """
+set -e
+rm old.txt; mkdir old.txt; echo in >old.txt/in; echo more >>calc.py; rm untracked.txt
+rm -r hollow; echo file >hollow; ln -sf elsewhere link; chmod 644 run.sh
+mkdir -p new/deep; echo n >new/deep/file; chmod 700 new; mv shortuuid was; echo file >shortuuid
+"""
+UNSEEN = "chmod 644 mine.txt; mkdir new/hollow"  # by git's trees, by which a breach is judged
+WRITES = (
+    *("journal", "journaled", "replace", "written", "replaced", "intend", "stage", "sync", "swap", "swapped"),
+    *("clean", "conclude", "artefact", "record", "spill"),
+)
+LOUD = turn(9, ("bash", {"command": "seq 1 20000"}))
 NEVER = 1 << 30  # no failpoint has this number
 
 
@@ -154,6 +168,33 @@ class Chaos:
             done = "undone twice" if second else "undone at once"
         self._undo(second if then == "undo" else None)
         return done
+
+    def fail(self, kill: Kill, how: str) -> tuple[int, str]:
+        """Exit code and errors of a run that met the error `how` where it would else be killed."""
+        self._reset()
+        with Server([LOUD, *self._script]) as server:
+            ended = self.killer.run(*self._words, *to(server.url), how=how, **kill._asdict())
+        result = Ran(ended.code, ended.out, ended.err).result  # one, the last
+        said = f"{how} at {kill}"
+        text = ended.out + ended.err
+        _require("Traceback" not in text and "internal error" not in text, said, ended)
+        _require(self._git_is_untouched(), f"git's own files, {said}", ended)
+        now = look(self._tree)[0]
+        wholes = [_without_write(whole) for whole in (*self._wholes, self._start[0])]
+        _require(_without_write(now) in wholes, said, ended, self._differs(self._start))
+        left = [*self._home.glob(".local/state/glm-agent/writes/*/*"), *self._tree.rglob(".glm-agent-*")]
+        _require(not left, "left behind", said, left)
+        undone = self.killer.run("undo")
+        _require(look(self._tree) == self._start, "undo", said, ended.err, undone, self._differs(self._start))
+        wanted = (0,) if now != self._start[0] else (0, 2)
+        _require(undone.code in wanted, "undo", said, ended.err, undone)
+        return ended.code, "; ".join(result["errors"])
+
+    def count_writes(self) -> int:
+        """How many writes a run has that may fail."""
+        self._reset()
+        with Server([LOUD, *self._script]) as server:
+            return self.killer.run(*self._words, *to(server.url), only=WRITES).came
 
     def _fix(self, kill: Kill) -> End:
         with Server(self._script) as server:
@@ -248,6 +289,81 @@ class Chaos:
         shutil.rmtree(self._home / ".local", ignore_errors=True)
 
 
+class Breach:
+    """A run whose diff is out of bounds, which puts the tree back, with a kill while it does."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._tree = _repository(scratch / "tree")
+        self.killer = Killer(self._tree, scratch)
+        self._start = look(self._tree)
+
+    def count(self) -> int:
+        """How many failpoints putting back has."""
+        whole = self._fix(Kill(only=BACK))
+        _require((whole.code, look(self._tree)) == (NOT_REACHED, self._start), "not put back", whole)
+        return whole.came
+
+    def trial(self, kill: Kill, then: str = "doctor") -> str:
+        """What became of the kill, once it is put right by a run of `then`."""
+        killed = self._fix(kill._replace(only=BACK))
+        _require(killed.code == KILLED, "not killed", killed)
+        between = look(self._tree)
+        mended = self.killer.run(then)
+        now = look(self._tree)
+        if now == self._start:
+            return "put back" if between == now else "half-way, and put back"
+        undone = self.killer.run("undo", "--force")
+        _require(undone.code == 0 and look(self._tree) == self._start, "undo", undone, mended)
+        return "not begun, and undone"
+
+    def _fix(self, kill: Kill) -> End:
+        with Server([turn(1, ("bash", {"command": EVERYTHING})), DONE]) as server:
+            return self.killer.run(*FREE, "--protect", "calc.py", *to(server.url), **kill._asdict())
+
+
+class Pendulum:
+    """A tree that `undo` swings between two states, with a kill on the way."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._tree = _repository(scratch / "tree")
+        self.killer = Killer(self._tree, scratch)
+        start = look(self._tree)
+        with Server([turn(1, ("bash", {"command": EVERYTHING + UNSEEN})), DONE]) as server:
+            ran = self.killer.run(*FREE, *to(server.url))
+        _require(ran.code == 0, "the run", ran)
+        self._ends = look(self._tree), start
+        _require(self._ends[0][0] != start[0], "the run changed nothing", ran)
+
+    def count(self) -> int:
+        """How many failpoints one swing has."""
+        came = self.killer.run("undo", at=NEVER).came
+        self._ends = self._ends[::-1]
+        return came
+
+    def swing(self, kill: Kill, then: str = "doctor") -> str:
+        """One way with a kill, and back; what became of the kill, once it is put right by a run of `then`."""
+        here, there = self._ends
+        killed = self.killer.run("undo", **kill._asdict())
+        if killed.code != KILLED:
+            is_well = killed.code in (0, NOT_REACHED) and look(self._tree) == there
+            _require(is_well, "an undo that was not killed", killed)
+            self._ends = there, here
+            return "not reached"
+        between = look(self._tree)[0] not in (here[0], there[0])
+        mended = self.killer.run(then)
+        now = look(self._tree)
+        is_there = now == there
+        _require(
+            is_there or (now == here and not between), "after the kill", mended, sorted(now[0]), mended.err
+        )
+        came = "half-way, and finished" if between else "finished" if is_there else "not begun"
+        for number in range(1 if is_there else 2):
+            undone = self.killer.run("undo")
+            wanted = there if number < 1 and not is_there else here
+            _require((undone.code, look(self._tree)) == (0, wanted), "undo", undone, mended)
+        return came
+
+
 def _repository(folder: Path) -> Path:
     """A real one, with changes of the user's in all states."""
     folder.mkdir()
@@ -266,6 +382,11 @@ def _repository(folder: Path) -> Path:
     (folder / "link").symlink_to("calc.py")
     (folder / "hollow").mkdir()
     return folder
+
+
+def _without_write(tree: Look) -> Look:
+    """But for what the model makes with a call of its own, whatever became of the patch before it."""
+    return {path: entry for path, entry in tree.items() if path not in ("new", "new/er.py")}
 
 
 def _diff(ended: End) -> bytes:
@@ -300,8 +421,27 @@ def main() -> int:
             chaos = Chaos(scratch / str(with_command), home, with_command=with_command)
             with chaos.killer:
                 _attack(chaos, asked, counts, with_command)
+        for name, kind in (("pendulum", Pendulum), ("breach", Breach)):
+            (scratch / name).mkdir()
+            _go_back(kind(scratch / name), asked, counts)
     _say(f"done: {dict(counts)}")
     return 1 if counts["WRONG"] else 0
+
+
+def _go_back(kept: Pendulum | Breach, asked: argparse.Namespace, counts: Counter[str]) -> None:
+    """A kill at each failpoint of the way back; of random ones, as many as there are."""
+    with kept.killer:
+        number = kept.count() if isinstance(kept, Breach) else kept.count() and kept.count()
+        chance = random.Random(asked.seed)
+        _say(f"{number} kills of {type(kept).__name__}")
+        for place in range(1, number + 1):
+            kill, then = Kill(at=place), chance.choice(("doctor", "undo"))
+            try:
+                counts[kept.trial(kill, then) if isinstance(kept, Breach) else kept.swing(kill, then)] += 1
+            except Exception as error:  # noqa: BLE001 - counted, told, and there is no going on from there
+                counts["WRONG"] += 1
+                _say(f"WRONG {kill} {then}: {type(error).__name__}: {error}\n")
+                return
 
 
 def _attack(chaos: Chaos, asked: argparse.Namespace, counts: Counter[str], with_command: bool) -> None:

@@ -68,7 +68,7 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     top = find_root(folder) or folder
     workspace = Workspace(top, Secrets(("*",)), lambda path: None, intents=stores.intents(top))
     lock = None if asked.check else hold(top, config.state_home())
-    mended = [] if asked.check else stores.recover(top)
+    mended = [] if asked.check else stores.recover(top, alone=True)
     try:
         prepared = prepare(workspace, patch, asked.reverse)
         if encoding == _UNKNOWN:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .. import config
 from ..errors import AgentError, UsageError
+from ..failpoints import failpoint
 from ..render import discard
 from ..render.sanitize import clean
 from ..settings import Settings
@@ -118,6 +119,7 @@ def print_patch(data: bytes) -> None:
 def write(file: str, data: bytes) -> None:
     """Raises AgentError if it cannot."""
     try:
+        failpoint("artefact")
         Path(file).write_bytes(data)
     except OSError as error:
         raise AgentError(f"cannot write {file}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from ..keeping import Keeper
 from ..snapshot import Snapshot
 from ..types import Event, Notice, User, Verified
 from ..verify import Unmet
-from . import artefacts, evidence, judgement, reports, stores, task
+from . import artefacts, evidence, judgement, reports, task
 from .attempts import Attempts
 from .conduct import Stage, conduct
 from .confinement import choose
@@ -50,7 +50,6 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
         return
     repository.require_repository(stage.top, allow_merge=settings.allow_merge)
     place = open_workplace(stage, past)
-    mended = stores.recover(stage.top)
     confinement = choose(stage, "fix")
     checks, notices = evidence.choose(stage, confinement)
     if not (has_task or checks.checks or past):
@@ -66,7 +65,7 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
     session.started.workdir = place.kind
     yield session.started
     yield session.memo
-    notices = [*mended, *session.notices, *notices, *place.notices, *judgement.warnings(stage)]
+    notices = [*place.notices, *session.notices, *notices, *judgement.warnings(stage)]
     yield from map(Notice, notices)
     stage.tally.may_be_unchanged = settings.allow_empty
     work = _Fix(stage, session, checks, place)

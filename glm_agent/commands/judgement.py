@@ -12,6 +12,7 @@ from ..globs import fits
 from ..paths import shown
 from ..settings import Settings
 from ..types import Json, Notice
+from . import stores
 from .conduct import Stage
 from .tracking import Tracking
 
@@ -71,7 +72,7 @@ def put_back(stage: Stage, tracking: Tracking) -> None:
         return
     kept = f"; the diff is in {file}" if (file := stage.tally.patch_file) else ""
     try:
-        problems = tracking.put_back()
+        problems = tracking.put_back(stores.records(stage.top))
     except RepositoryError as error:
         stage.tally.errors.append(f"the tree stays as it is: {error}{kept}")
         return

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import config, recovery
+from .. import config, recovery, reversal
 from ..errors import RepositoryError
 from ..intents import Intents
+from ..lock import hold
 
 
 def key(top: Path) -> str:
@@ -19,8 +20,13 @@ def key(top: Path) -> str:
 
 def intents(top: Path, keep: Path | None = None) -> Intents:
     """The records of changes of files in `top`; the last one that was done stays as `keep`."""
+    return Intents(records(top), keep)
+
+
+def records(top: Path) -> Path:
+    """The folder for records of what is about to happen in `top`."""
     keep_out_of(top, config.state_home())
-    return Intents(_writes(top), keep)
+    return _writes(top)
 
 
 def last_change(session: Path) -> Path:
@@ -40,10 +46,28 @@ def make(folder: Path, *, keep: bool) -> list[Callable[[], None]]:
     return [] if keep else [one.rmdir for one in new]
 
 
-def recover(top: Path) -> list[str]:
-    """Finishes or takes back what a kill cut short in `top`, and says so, for the user."""
+def recover(top: Path, *, alone: bool = False) -> list[str]:
+    """Finishes or takes back what a kill cut short in `top`, and says so, for the user.
+
+    `alone` says that the lock on `top` is ours; if it is another run's, that one has seen to it.
+    """
+    if not alone:
+        try:
+            lock = hold(top)
+        except RepositoryError:
+            return []
+        try:
+            return recover(top, alone=True)
+        finally:
+            lock.release()
     folder = _writes(top)
-    return recovery.recover(top, folder) if folder.is_dir() else []
+    said = recovery.recover(top, folder) if folder.is_dir() else []
+    return [*said, *reversal.finish(top, folder)]
+
+
+def is_between(top: Path) -> bool:
+    """Whether a kill has left `top` on the way from one state to another; only for who has the lock on it."""
+    return reversal.is_cut_short(_writes(top))
 
 
 def keep_out_of(top: Path, folder: Path) -> None:

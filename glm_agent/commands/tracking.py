@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
-from .. import delivery, patching, state
+from .. import delivery, patching, reversal, state
 from ..delivery import Moved
 from ..errors import ToolError
 from ..keeping import Keeper
-from ..restore import restore
+from ..reversal import Reversal
 from ..shape import mapping, string
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
@@ -162,10 +163,11 @@ class Tracking:
         if self._keeper and self._start is not None:
             self._keeper.end(self.snapshot.take(self._touched), self._touched)
 
-    def put_back(self) -> list[str]:
+    def put_back(self, records: Path) -> list[str]:
         """The tree as it was before the work, with what the user's checks wrote; what could not be put back.
 
-        Raises RepositoryError, with nothing put back, where a file has been changed meanwhile.
+        It is on record in the folder `records` until that is done. Raises RepositoryError, with nothing put
+        back, where a file has been changed meanwhile.
         """
         record = self._keeper and self._keeper.record
         if record is None or self._start is None or self._end is None:
@@ -174,7 +176,9 @@ class Tracking:
         files = self.snapshot.carry(record.start.files, record.start.tree, self._start)
         now = state.take(self.snapshot, self.snapshot.take(self._touched))
         wanted = record.start._replace(files=files)
-        problems = restore(self.snapshot, self.snapshot.root, now, wanted, changed)
+        store, memory = self.snapshot.folder, self.snapshot.memory()
+        plan = Reversal(store, now, wanted, sorted(changed), store, memory, sorted(self._touched))
+        problems = reversal.carry_out(plan, self.snapshot, records, self.settle)
         self._end = self._start
         return problems
 

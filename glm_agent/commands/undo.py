@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from collections.abc import Callable
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import __version__, config, journal, keeping, outcome, repository, restore, state
+from .. import __version__, config, journal, keeping, outcome, repository, restore, reversal, state
 from ..errors import AgentError, Cancelled, RepositoryError, UsageError
 from ..git import find_root
 from ..keeping import Keeper, Record
@@ -20,15 +17,14 @@ from ..paths import shown
 from ..redact import Redactor
 from ..render import expendable, writer
 from ..render.sanitize import clean
-from ..restore import Step, named
+from ..reversal import Reversal
 from ..snapshot import Snapshot
 from ..state import Entry, State
+from ..swap import Step, named
 from ..types import Finished, Json, Result, Said, Started, User
 from . import stores
 from .plain import as_json, print_text
 from .signals import Signals
-
-_SECOND = len("20250102-030405")  # of a session's name: when it began
 
 
 class Asked(NamedTuple):
@@ -142,8 +138,12 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
     found, record = _choose(root, asked.session)
     lock = hold(root, None if asked.check else config.state_home())
     try:
-        restore.tidy(root)
-        mended = [] if asked.check else stores.recover(root)  # else the next run finishes what is undone here
+        is_between = stores.is_between(root)
+        mended = _mend(root, is_between, asked.check)
+        if is_between and not asked.check and stores.is_between(root):
+            raise RepositoryError("; ".join(mended))
+        if is_between and (asked.check or asked.session is None):
+            return _Done("", [], notes=tuple(mended))  # what is undone now is not done again
         prepared = prepare(found, record, root)
         if prepared.changed and not asked.force:
             raise RepositoryError(
@@ -159,15 +159,21 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
         lock.release()
 
 
+def _mend(root: Path, is_between: bool, is_check: bool) -> list[str]:
+    """What a kill cut short is finished first, else the next run would finish what is undone here."""
+    if not is_check:
+        return stores.recover(root, alone=True)
+    return ["an undo was cut short here, and the next run that writes finishes it"] if is_between else []
+
+
 def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
     """The session to undo: the one that is named, or the last one that changed anything in this tree."""
     home, here = config.state_home(), keeping.place(root)
     if name is None:
-        for _, folders in groupby(journal.sessions(home), lambda folder: folder.name[:_SECOND]):
-            known = [(folder, record) for folder in folders if (record := keeping.load(folder))]
-            found = [(it, record) for it, record in known if record.is_of_account and record.place == here]
-            if found:
-                return max(found, key=lambda pair: pair[1].at)
+        for folder in journal.sessions(home):
+            record = keeping.load(folder)
+            if record and record.is_of_account and record.place == here:
+                return folder, record
         raise UsageError(f"no session has changed anything in {root}; `glm-agent sessions list` shows all")
     folder = journal.find(home, name)
     record = keeping.load(folder)
@@ -179,7 +185,7 @@ def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
 
 
 def _carry_out(prepared: Prepared, root: Path, tell_name: Callable[[str], None]) -> _Done:
-    session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+    session = journal.new_id()
     folder = config.state_home() / "sessions" / session
     book = journal.Journal(folder, Redactor([]))
     tell_name(session)
@@ -206,10 +212,18 @@ def _restore(prepared: Prepared, root: Path, folder: Path) -> list[str]:
     snapshot = Snapshot(root, folder)
     keeper = Keeper(snapshot, folder, prepared.folder.name)
     keeper.begin(snapshot.take(also))
-    keeper.started(sorted(paths))
-    notes = restore.restore(prepared.snapshot, root, prepared.now, prepared.record.start, paths)
-    keeper.end(snapshot.take(also), also)
-    return notes
+    plan = Reversal(
+        prepared.folder,
+        prepared.now,
+        prepared.record.start,
+        sorted(paths),
+        folder,
+        snapshot.memory(),
+        sorted(also),
+    )
+    return reversal.carry_out(
+        plan, prepared.snapshot, stores.records(root), lambda: keeper.end(snapshot.take(also), also)
+    )
 
 
 def _take(snapshot: Snapshot, also: set[str]) -> State:

@@ -61,7 +61,9 @@ def open_workplace(stage: Stage, past: Past | None = None) -> Workplace:
         )
     if kind == "in-place":
         lock = _only_writer(stage)
-        return Workplace(kind, target, lock, [lock.problem] if lock.problem else [])
+        mended = stores.recover(stage.top, alone=True)
+        return Workplace(kind, target, lock, [*mended, *([lock.problem] if lock.problem else [])])
+    mended = stores.recover(stage.top)  # of which the copy is made
     home = temporary(stage)
     stage.closers.append(partial(discard, home))
     state = config.state_home().resolve()
@@ -74,7 +76,9 @@ def open_workplace(stage: Stage, past: Past | None = None) -> Workplace:
         why = f"{error.strerror}; TMPDIR says where it is made"
         raise RepositoryError(f"a private copy of the work tree cannot be made: {why}") from error
     again = _take_up(stage.replica, past) if past else []
-    return Workplace(kind, target, Lock(-1, None), [*stage.replica.notices, *_layered(stage.replica), *again])
+    return Workplace(
+        kind, target, Lock(-1, None), [*mended, *stage.replica.notices, *_layered(stage.replica), *again]
+    )
 
 
 def deliver(stage: Stage, session: Session, place: Workplace, tracking: Tracking | None) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 from .. import sse
 from ..errors import AgentError, UsageError
+from ..failpoints import failpoint
 from ..model import read_turn
 from ..retry import Failure
 from ..types import Assistant, Event, Finished, Json, Message, Said, ToolResult, User
@@ -128,6 +129,7 @@ class Recorder:
     def _write(self, record: Json) -> None:
         line = (json.dumps(record) + "\n").encode()
         try:
+            failpoint("record")
             while line:
                 line = line[os.write(self._descriptor, line) :]
         except OSError as error:

@@ -17,10 +17,10 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from .. import descent, durable
 from .plan import Tier
 from .policy import Policy
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_RECORDED = {"objects", "logs", "lfs"}  # of `.git`: contents that git checks by their hash, or only shows
 
 
@@ -55,9 +55,7 @@ def record(policy: Policy, tier: Tier) -> None:
                 _copy(root, path, store / _name(path, entry))
     note = {"root": str(policy.tree), "inside": inside, "protected": paths, "before": before}
     place = _place(store, os.getpid())
-    fresh = place.with_suffix(".new")
-    fresh.write_text(json.dumps(note), "ascii")
-    fresh.replace(place)
+    durable.replace(place, json.dumps(note).encode(), lasting=False)
 
 
 def restore(store: Path, process: int | None = None) -> list[Undone]:
@@ -128,7 +126,7 @@ def _bring_back(root: int, paths: list[str], before: dict[str, Entry]) -> Iterat
         entry = before[path]
         if entry.kind != "folder" or _look(root, path).stamp == entry.stamp or entry.stamp not in found:
             continue
-        with _parent(root, path, make=True) as (parent, name):
+        with descent.parent(root, path, _make_folder) as (parent, name):
             if _look(root, path).kind:
                 _remove(parent, name)
             os.rename(found[entry.stamp], name, src_dir_fd=root, dst_dir_fd=parent)
@@ -137,7 +135,7 @@ def _bring_back(root: int, paths: list[str], before: dict[str, Entry]) -> Iterat
 
 def _put_right(root: int, path: str, entry: Entry, store: Path | None) -> Undone:
     """Without a store, only links are made anew."""
-    with _parent(root, path, make=store is not None) as (parent, name):
+    with descent.parent(root, path, None if store is None else _make_folder) as (parent, name):
         now = _look(root, path).kind
         if now and not (now == entry.kind == "folder"):
             _remove(parent, name)
@@ -159,7 +157,10 @@ def _put_right(root: int, path: str, entry: Entry, store: Path | None) -> Undone
 def _remove_new(root: int, path: str, before: dict[str, Entry]) -> Iterator[Undone]:
     for found, _ in list(_walk(root, path, _look(root, path))):
         if found not in before:
-            with suppress(FileNotFoundError, NotADirectoryError), _parent(root, found) as (parent, name):
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                descent.parent(root, found) as (parent, name),
+            ):
                 _remove(parent, name)
                 yield Undone(found, "removed")
 
@@ -169,7 +170,7 @@ def _walk(root: int, path: str, entry: Entry) -> Iterator[tuple[str, Entry]]:
     waiting = [path] if entry.kind == "folder" else []
     while waiting:
         folder = waiting.pop()
-        with _parent(root, f"{folder}/.") as (opened, _):
+        with descent.parent(root, f"{folder}/.") as (opened, _):
             names = sorted(os.listdir(opened))  # noqa: PTH208 - of a descriptor
         for name in names:
             found = _look(root, f"{folder}/{name}")
@@ -183,7 +184,7 @@ def _walk(root: int, path: str, entry: Entry) -> Iterator[tuple[str, Entry]]:
 def _look(root: int, path: str) -> Entry:
     """Without following a link anywhere on the way: behind one there is nothing."""
     try:
-        with _parent(root, path) as (parent, name):
+        with descent.parent(root, path) as (parent, name):
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
             text = os.readlink(name, dir_fd=parent) if stat.S_ISLNK(found.st_mode) else ""
     except OSError:
@@ -204,7 +205,7 @@ def _name(path: str, entry: Entry) -> str:
 def _copy(root: int, path: str, to: Path) -> None:
     if to.exists():
         return
-    with _parent(root, path) as (parent, name):
+    with descent.parent(root, path) as (parent, name):
         source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         fresh = to.with_suffix(".new")
         with os.fdopen(source, "rb") as reading, fresh.open("wb") as writing:
@@ -235,26 +236,9 @@ def _remove(parent: int, name: str) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Generator[int]:
-    folder = os.open(path, _FOLDER)
+    folder = os.open(path, descent.FOLDER)
     try:
         yield folder
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _parent(root: int, path: str, *, make: bool = False) -> Generator[tuple[int, str]]:
-    """The folder that `path` is in, reached without links, and its name there; made if need be."""
-    *above, name = path.split("/")
-    folder = os.dup(root)
-    try:
-        for part in above:
-            if make:
-                _make_folder(folder, part)
-            below = os.open(part, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        yield folder, name
     finally:
         os.close(folder)
 

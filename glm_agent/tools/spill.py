@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from ..errors import ToolError
+from ..failpoints import failpoint
 
 MAX_OUTPUT = 64 * 1024 * 1024  # bytes
 _NAME = re.compile(r"output:([1-9][0-9]{0,8})")
@@ -29,6 +30,7 @@ class Spill:
     def save(self, data: bytes) -> str:
         """Keep the first MAX_OUTPUT bytes of `data`; returns their name. Raises OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        failpoint("spill")
         number, fd = self._create()
         with os.fdopen(fd, "wb") as file:
             file.write(memoryview(data)[:MAX_OUTPUT])

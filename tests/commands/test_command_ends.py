@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import random
 import shlex
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from running import CHECK, DONE, FIX, READ, STALL, finish, git, shell, start, to, wait_for
+from running import CHECK, DONE, FIX, READ, STALL, finish, git, look, shell, start, to, wait_for
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -176,6 +177,17 @@ def test_a_disk_that_is_full_before_anything_is_asked_is_45(repo: Path) -> None:
             pytest.skip("no file system of our own can be mounted here")
     assert (ran.code, ran.result["subtype"], server.requests) == (45, "error_repository", [])
     assert "No space left on device" in ran.result["errors"][0]
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_when_the_tree_is_kept_is_45_and_nothing_is_done(repo: Path) -> None:
+    (repo / "data").write_bytes(random.Random(1).randbytes(3 << 20))
+    before = look(repo)
+    with Server([FIX, DONE]) as server:
+        words = shlex.join(["fix", "Add.", "--sandbox", "danger-full-access", "--json", *to(server.url)])
+        ran = shell(repo, f"ulimit -f 2000; $GLM {words}")
+    assert (ran.code, ran.result["subtype"], server.requests) == (45, "error_repository", []), ran
+    assert look(repo) == before
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -204,13 +205,13 @@ ln -sf elsewhere link; rm readonly.txt; echo w >readonly.txt
 rm was-file; mkdir was-file; echo in >was-file/in
 printf '\377' >"$(printf 'caf\351')"
 echo '*.tmp' >>.gitignore; echo x >x.tmp; echo s >staged.txt
-mkdir hollow-new; rmdir hollow; rm empty; : >empty-new
+mkdir hollow-new; rmdir hollow; rm empty; : >empty-new; mv Case.txt case.txt
 """
 
 
 def litter(repo: Path) -> None:
     """Everything that a work tree may hold, in all states that git knows."""
-    for name in ("gone.txt", "moved.txt", "was-file", "staged.txt", "unstaged.txt"):
+    for name in ("gone.txt", "moved.txt", "was-file", "staged.txt", "unstaged.txt", "Case.txt"):
         (repo / name).write_text(f"{name}\n")
     (repo / "folder").mkdir()
     (repo / "folder/inner.txt").write_text("inner\n")
@@ -249,14 +250,19 @@ def conflict(repo: Path, verb: str) -> None:
     (repo / "hollow").mkdir()
 
 
-@pytest.fixture(params=["plain", "detached", "worktree", "unborn", "sparse", "submodule", "merge", "rebase"])
+@pytest.fixture(
+    params=["plain", "detached", "worktree", "unborn", "sparse", "submodule", "merge", "rebase", "shallow"]
+)
 def state(request: pytest.FixtureRequest, repo: Path, tmp_path: Path) -> Iterator[Path]:
     litter(repo)
     match request.param:
         case "detached":
             git(repo, "checkout", "--quiet", "--detach")
-        case "worktree":
-            git(repo, "worktree", "add", "--quiet", str(tmp_path / "linked"))
+        case "worktree" | "shallow":
+            words = ("worktree", "add", "--quiet")
+            if request.param == "shallow":
+                words = ("clone", "--quiet", "--depth=1", f"file://{repo}")
+            git(repo, *words, str(tmp_path / "linked"))
             repo = tmp_path / "linked"
             (repo / "unstaged.txt").write_text("unstaged\n")
             (repo / "private").write_text("untracked\n")
@@ -324,6 +330,63 @@ def test_while_one_run_writes_there_is_no_other(glm: Run, repo: Path, home: Path
         process.send_signal(signal.SIGINT)
         assert finish(process).code == 130
     assert glm("apply", str(tmp_path / "p.diff")).code == 0
+
+
+@pytest.mark.slow
+def test_what_was_changed_while_an_undo_was_cut_short_stays(glm: Run, repo: Path, tmp_path: Path) -> None:
+    before = look(repo)
+    fix(glm, FIX, calls("write", path="a.txt", content="a\n"), calls("write", path="b/c.txt", content="c\n"))
+    (tmp_path / "scratch").mkdir()
+    with Killer(repo, tmp_path / "scratch") as killer:
+        assert killer.run("undo", at=2, only=("take",)).code == KILLED
+    assert not (repo / "a.txt").exists()
+    (repo / "calc.py").write_text("mine\n")
+    checked = undo(glm, "--check")
+    assert checked["notes"] == ["an undo was cut short here, and the next run that writes finishes it"]
+    undone = undo(glm)
+    said = "a.txt, b, b/c.txt, calc.py: an undo that was cut short was finished; "
+    assert undone["notes"] == [f"{said}calc.py changed since and stays as it is"]
+    assert (repo / "calc.py").read_text() == "mine\n"
+    (repo / "calc.py").write_bytes(before[0]["calc.py"][1])
+    assert look(repo) == before
+
+
+@pytest.mark.slow
+def test_an_undo_that_was_cut_short_waits_for_the_writer_there_is(
+    glm: Run, repo: Path, tmp_path: Path
+) -> None:
+    fix(glm, FIX)
+    (tmp_path / "scratch").mkdir()
+    with Killer(repo, tmp_path / "scratch") as killer:
+        assert killer.run("undo", at=1, only=("place",)).code == KILLED
+    with Server([STALL]) as server:
+        process = start(repo, "fix", "More.", *FREE, *to(server.url), env={"XDG_STATE_HOME": str(tmp_path)})
+        wait_for(lambda: server.requests)
+        assert "cut short" not in glm("doctor").out
+        assert (repo / "calc.py").read_text().endswith(RIGHT)
+        process.send_signal(signal.SIGINT)
+        finish(process)
+    assert "was finished" in glm("doctor").out
+    assert not list(repo.glob(".glm-agent-*"))
+    assert (repo / "calc.py").read_text().endswith(WRONG)
+
+
+@pytest.mark.slow
+def test_without_its_session_an_undo_cannot_be_finished_and_says_where_things_are(
+    glm: Run, repo: Path, tmp_path: Path, home: Path
+) -> None:
+    session = fix(glm, FIX)
+    (tmp_path / "scratch").mkdir()
+    with Killer(repo, tmp_path / "scratch") as killer:
+        assert killer.run("undo", at=1, only=("place",)).code == KILLED
+    shutil.rmtree(home / ".local/state/glm-agent/sessions" / session)
+    said = glm("doctor").out
+    assert f"calc.py: an undo was cut short, and session {session} is gone; what it had moved is in" in said
+    (kept,) = repo.glob("glm-agent-kept-*")
+    assert {file.read_text() for file in kept.iterdir()} == {
+        f"def add(a, b):\n{text}" for text in (WRONG, RIGHT)
+    }
+    assert "cut short" not in glm("doctor").out
 
 
 @pytest.mark.slow

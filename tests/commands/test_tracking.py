@@ -19,7 +19,7 @@ def tracking(repo: Path, tmp_path: Path) -> Tracking:
 
 
 def test_what_the_work_changed_is_put_back_and_what_checks_wrote_stays(
-    tracking: Tracking, repo: Path
+    tracking: Tracking, repo: Path, tmp_path: Path
 ) -> None:
     before = (repo / "calc.py").read_bytes()
     tracking.keep()
@@ -34,7 +34,7 @@ def test_what_the_work_changed_is_put_back_and_what_checks_wrote_stays(
     (repo / "new").mkdir()
     (repo / "new/file.py").write_text("n\n")
     list(tracking.end())
-    assert tracking.put_back() == []
+    assert tracking.put_back(tmp_path / "writes") == []
     assert (repo / "calc.py").read_bytes() == before
     assert (repo / "win.txt").read_bytes() == b"one\r\n"
     assert not (repo / "new").exists()

@@ -1,0 +1,42 @@
+"""What is on the disk for good, and whole, before anything relies on it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from .failpoints import failpoint
+
+
+def replace(file: Path, data: bytes, *, lasting: bool = True) -> None:
+    """The whole of `file`, at once and its owner's alone; `lasting`: not lost with the power either.
+
+    Raises OSError, with the file as it was.
+    """
+    fresh = file.with_name(f".{file.name}-{os.urandom(8).hex()}.tmp")
+    try:
+        failpoint("replace")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(data)
+            if lasting:
+                out.flush()
+                os.fsync(out.fileno())
+        failpoint("written")
+        fresh.replace(file)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+    failpoint("replaced")
+    if lasting:
+        sync_folder(file.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Names in `folder` are on the disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
