@@ -73,7 +73,7 @@ def test_retries_and_verification_read_as_sentences() -> None:
         "verify before: pytest -q -> exit 1, 3 failing, 0.8s"
     )
     assert words.verified(Verified("after", "make", None, [], 65_000)) == (
-        "verify after: make -> killed at its deadline, 1m05s"
+        "verify after: make -> timed out, 1m05s"
     )
 
 
