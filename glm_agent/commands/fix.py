@@ -116,12 +116,11 @@ class _Fix:
         in_place = self._place.kind == "in-place"
         folder = session.folder if in_place else session.folder / "attempts" / str(number)
         snapshot = Snapshot(stage.tree, folder)
-        keeper = Keeper(snapshot, folder) if in_place else None
+        keeper = Keeper(snapshot, folder, idle=not in_place)
         return Tracking(snapshot, keeper, session.workspace, session.agent.tools.get, stage.keep)
 
     def events(self, task_text: str) -> Generator[Event]:
         if self._checks.checks:
-            self._tracking.watch()
             self._tracking.keep()
         baseline = yield from self._checks.run("before")
         for check in baseline:
@@ -131,8 +130,6 @@ class _Fix:
             _end_unasked(self._stage, evidence.nothing_to_do(baseline))
             return
         while True:
-            if self._checks.checks:
-                self._tracking.watch()
             yield from self._tracking.begin()
             yield from self._rounds(prompt, self._stage.settings.verify_rounds)
             self._attempts.end()
@@ -143,10 +140,11 @@ class _Fix:
     def go_on(self, past: Past, task_text: str) -> Generator[Event]:
         """From where the session was interrupted, or with a new task from where it ended."""
         tally, rounds = self._stage.tally, self._stage.settings.verify_rounds
-        if not self._tracking.go_on(past.session.kept, past.session.events):
+        if not self._tracking.go_on(past.session):
             tally.before.clear()
             yield from self.events(task_text or past.task)
             return
+        yield from map(Notice, self._tracking.left.notices())
         if self._stage.replica and not has_same_start(self._stage.replica, past):
             yield from self._tracking.begin()
         prompt = task_text if task_text.strip() else None

@@ -12,6 +12,7 @@ from ..delivery import Target
 from ..errors import AgentError, RepositoryError, UsageError
 from ..keeping import Keeper
 from ..lock import Lock, hold
+from ..paths import shown
 from ..replica import Replica, discard
 from ..settings import Settings
 from ..shape import mapping, sequence, string
@@ -185,6 +186,9 @@ def _check(settings: Settings) -> None:
 
 def _commit(stage: Stage, session: Session, target: Target, tracking: Tracking) -> None:
     tally, rows = stage.tally, tracking.moved()
+    if unsure := [row.name for row in rows if row.name in tracking.left.doubtful]:
+        why = "may hold changes of yours, so nothing was committed; look, and commit it yourself"
+        raise RepositoryError(f"{', '.join(map(shown, unsure[:5]))} {why}")
     assistant = f"glm-agent {__version__} ({session.started.model})"
     text = delivery.message(stage.redact(tally.answer), rows, assistant)
     made = delivery.commit(target, rows, tracking.snapshot, session.folder, text)

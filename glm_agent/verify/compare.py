@@ -28,7 +28,7 @@ class Unmet(NamedTuple):
 
 
 def compare(before: Sequence[Verified], after: Sequence[Verified]) -> Json:
-    """`before`, `after`, `fixed`, `still_failing`, `newly_broken`, `timed_out`, `flaky`, `not_run`, by command.
+    """`before`, `after`, `fixed`, `still_failing`, `newly_broken`, `timed_out`, `flaky` and `not_run`.
 
     Nothing is claimed that was not seen: a check is fixed only if the later run could have named it (and,
     where a report names those that pass, does), and newly broken only if the earlier run could. `not_run`

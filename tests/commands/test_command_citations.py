@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from running import READ, Run, first_fast, to
+from running import DONE, READ, Run, first_fast, to
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -104,12 +104,14 @@ def test_an_answer_that_fits_a_schema_is_sent_back_too(glm: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "says"),
-    first_fast(([REFUSED], "no"), ([answered({})] * 3, "no answer fitted the schema"), ([], "a cap was")),
+    ("more", "second", "says"),
+    first_fast((1, REFUSED, "no"), (3, answered({}), "no answer fitted the schema"), (0, DONE, "a cap was")),
 )
-def test_one_that_fits_a_schema_stands_if_there_is_no_other(glm: Run, second: list[Json], says: str) -> None:
-    turns = str(1 + len(second))
-    with Server([answered(VALUE), *second]) as server:
+def test_one_that_fits_a_schema_stands_if_there_is_no_other(
+    glm: Run, more: int, second: Json, says: str
+) -> None:
+    turns = str(1 + more)
+    with Server([answered(VALUE), *[second] * more]) as server:
         ran = glm("ask", "What?", *to(server.url), "--json", *IN_SHAPE, "--max-turns", turns)
     assert (ran.code, ran.result["structured_output"]) == (0, VALUE)
     assert ran.result["citations"] == [row("calc.py", 2, "verified"), row("calc.py", 9, "no_such_line")]
