@@ -12,10 +12,10 @@ from ..types import Event, Notice, User, Verified
 from ..verify import Unmet
 from . import artefacts, evidence, judgement, reports, stores, task
 from .attempts import Attempts
-from .conduct import Stage, conduct
+from .conduct import Stage
 from .confinement import choose
 from .evidence import Checks
-from .resuming import Again, Past, conduct_again
+from .resuming import Again, Past, conduct_any
 from .session import Session, open_session, work
 from .tracking import Tracking
 from .workplace import Workplace, deliver, has_same_start, open_workplace, print_dry_patch
@@ -34,9 +34,9 @@ def run(
     again: Again | None = None,
 ) -> int:
     """The exit code of a whole run; `start` replaces the process's environment."""
-    if again:
-        return conduct_again(again, flags, "fix", lambda stage, past: _events(stage, argument, past), start)
-    return conduct(flags, lambda stage: _events(stage, argument, None), start, print_dry_patch)
+    return conduct_any(
+        again, flags, "fix", lambda stage, past: _events(stage, argument, past), start, print_dry_patch
+    )
 
 
 def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[Event]:
@@ -66,7 +66,14 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
     session.started.workdir = place.kind
     yield session.started
     yield session.memo
-    notices = [*mended, *session.notices, *notices, *place.notices, *judgement.warnings(stage)]
+    notices = [
+        *mended,
+        *(past.notices if past else ()),
+        *session.notices,
+        *notices,
+        *place.notices,
+        *judgement.warnings(stage),
+    ]
     yield from map(Notice, notices)
     stage.tally.may_be_unchanged = settings.allow_empty
     work = _Fix(stage, session, checks, place)

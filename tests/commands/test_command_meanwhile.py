@@ -80,3 +80,15 @@ def test_what_the_last_checks_created_is_not_counted_when_the_session_goes_on(re
     assert (ran.code, changes(ran)) == (0, ["calc.py"])
     assert ran.result["verification"]["fixed"] != []
     assert RIGHT in (repo / "calc.py").read_text()
+
+
+@pytest.mark.slow
+def test_a_dry_run_goes_on_as_one_and_says_so(repo: Path, glm: Run) -> None:
+    with Server([FIX]) as server:
+        first = glm("fix", "Add.", "--dry-run", "--max-turns", "1", *to(server.url))
+    with Server([DONE]) as server:
+        ran = glm("fix", "-c", "--max-turns", "9", *to(server.url))
+    assert (first.code, ran.code, ran.out) == (53, 0, first.out)
+    assert f"+{RIGHT}" in ran.out
+    assert "goes on with --dry-run, as the session began; a new one can do without" in ran.err
+    assert (repo / "calc.py").read_text() == FILES["calc.py"]
