@@ -18,7 +18,7 @@ from .evidence import Checks
 from .resuming import Again, Past, conduct_any
 from .session import Session, open_session, work
 from .tracking import Tracking
-from .workplace import Workplace, deliver, has_same_start, open_workplace, print_dry_patch
+from .workplace import Workplace, deliver, open_workplace, print_dry_patch
 
 _REMINDERS = 2
 _UNCHANGED = (
@@ -66,6 +66,7 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
     session.started.workdir = place.kind
     yield session.started
     yield session.memo
+    place.settle(stage)
     notices = [
         *mended,
         *(past.notices if past else ()),
@@ -147,13 +148,11 @@ class _Fix:
     def go_on(self, past: Past, task_text: str) -> Generator[Event]:
         """From where the session was interrupted, or with a new task from where it ended."""
         tally, rounds = self._stage.tally, self._stage.settings.verify_rounds
-        if not self._tracking.go_on(past.session):
+        if not self._tracking.go_on(past.session, self._place.rescued.base):
             tally.before.clear()
             yield from self.events(task_text or past.task)
             return
         yield from map(Notice, self._tracking.left.notices())
-        if self._stage.replica and not has_same_start(self._stage.replica, past):
-            yield from self._tracking.begin()
         prompt = task_text if task_text.strip() else None
         if prompt is None:
             rounds = max(1, rounds - len(tally.after) // max(1, len(self._checks.checks)))

@@ -46,6 +46,7 @@ class Tracking:
         self._remember = remember
         self._start: str | None = None  # tree
         self._end: str | None = None
+        self._is_paused = False  # so that what is written now is none of the run's
         self._writes: dict[str, list[str]] = {}  # paths by call
         self._touched: set[str] = set()
         self._told: set[str] = set()
@@ -94,15 +95,20 @@ class Tracking:
         self._keep(tree)
         return self._problems()
 
-    def go_on(self, session: Session) -> bool:
-        """Whether work had begun; if so, it goes on, and what has been written since is none of the run's."""
+    def go_on(self, session: Session, base: str) -> bool:
+        """Whether work had begun; if so, it goes on, and what has been written since is none of the run's.
+
+        In a new copy `base` is what counts as its start.
+        """
         start = mapping(session.kept.get("start"))
         if not (tree := string(start.get("tree"))):
             return False
-        self._start = tree
+        self._start, self._is_paused = tree, "paused" in session.kept
         self.snapshot.go_on(start)
         for event in session.events:
             self._take(event)
+        if base:
+            self._begin_at(base)
         ended = self._keeper.go_on()
         if record := self._keeper.record:
             now = self.snapshot.take(self._touched)
@@ -114,13 +120,15 @@ class Tracking:
 
     def resume(self) -> None:
         """Work goes on: if it is interrupted, the tree as it is then counts."""
-        if self._end:
+        if self._is_paused:
             self._remember({"paused": None})
+        self._is_paused = False
         self._end = self._known = None
 
     def end(self) -> Iterator[Notice]:
         self._end = self.snapshot.take(self._touched)
         self._remember({"paused": self._end})
+        self._is_paused = True
         return self._problems()
 
     def disown(self) -> None:
@@ -181,7 +189,7 @@ class Tracking:
     def _begin_at(self, tree: str) -> None:
         if tree != self._start:
             self._start = tree
-            self._remember({"start": {"tree": tree, **self.snapshot.memory()}})
+            self._remember({"start": {"tree": tree, **self.snapshot.memory()}, "paused": None})
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from running import CHECK, DONE, FILES, FIX, RIGHT, STALL, Ran, Run, git, start, to, wait_for
 
+from glm_agent import sandbox
 from glm_agent.replay import Server
 from glm_agent.types import Json
 
@@ -16,10 +19,12 @@ def identity(home: Path) -> None:
     (home / ".gitconfig").write_text("[user]\n\tname = U. Ser\n\temail = u@ser.example\n")
 
 
-def killed(repo: Path, *words: str, turns: tuple[Json, ...] = (FIX,)) -> None:
+def killed(
+    repo: Path, *words: str, turns: tuple[Json, ...] = (FIX,), env: dict[str, str] | None = None
+) -> None:
     """A session that was killed while it waited for the model's next turn."""
     with Server([*turns, STALL]) as server:
-        process = start(repo, "fix", "Add.", "--json", *words, *to(server.url))
+        process = start(repo, "fix", "Add.", "--json", *words, *to(server.url), env=env)
         wait_for(lambda: len(server.requests) == len(turns) + 1)
         process.kill()
         process.communicate()
@@ -92,3 +97,42 @@ def test_a_dry_run_goes_on_as_one_and_says_so(repo: Path, glm: Run) -> None:
     assert f"+{RIGHT}" in ran.out
     assert "goes on with --dry-run, as the session began; a new one can do without" in ran.err
     assert (repo / "calc.py").read_text() == FILES["calc.py"]
+
+
+IN_A_COPY = pytest.mark.skipif(sandbox.probe().tier != "A", reason=f"no tier A: {sandbox.probe().reason}")
+LEAVES = f"touch report.out; {CHECK}"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folder
+
+
+@IN_A_COPY
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [("--worktree",), ("--attempts", "2"), ("--dry-run",)])
+def test_what_a_killed_session_did_in_a_copy_comes_along(
+    repo: Path, glm: Run, way: tuple[str, ...], temporary: Path
+) -> None:
+    killed(repo, *way, "--verify", LEAVES, env={"TMPDIR": str(temporary)})
+    assert len(list(temporary.glob("*/tree/calc.py"))) == 1
+    ran = go_on(glm)
+    assert (ran.code, changes(ran)) == (0, ["calc.py"])
+    assert ran.result["verification"]["fixed"] != []
+    assert (RIGHT in (repo / "calc.py").read_text()) is ("--dry-run" not in way)
+    assert list(temporary.glob("*/tree")) == []
+
+
+@IN_A_COPY
+@pytest.mark.slow
+def test_that_the_copy_of_a_killed_session_is_gone_is_said(repo: Path, glm: Run, temporary: Path) -> None:
+    killed(repo, "--worktree", "--allow-empty", env={"TMPDIR": str(temporary)})
+    for folder in temporary.iterdir():
+        shutil.rmtree(folder)
+    ran = go_on(glm)
+    assert (ran.code, changes(ran)) == (0, [])
+    assert "worked is gone: its work is lost, and begins anew" in said(ran)
