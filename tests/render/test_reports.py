@@ -265,7 +265,8 @@ TEXT: Json = {"type": "string"}
 NUMBER: Json = {"type": "integer", "minimum": 0}
 LEVEL: Json = {"enum": ["none", "note", "warning", "error"]}
 MESSAGE = _object(("text",), text={"type": "string", "minLength": 1})
-RULES = {**_list(_object(("id",), id=TEXT, shortDescription=MESSAGE)), "uniqueItems": True}
+RULE = {name: MESSAGE for name in ("shortDescription", "fullDescription", "help")}
+RULES = {**_list(_object(("id", *RULE), id=TEXT, **RULE)), "uniqueItems": True}
 LOCATION = _object(
     ("physicalLocation",),
     physicalLocation=_object(
