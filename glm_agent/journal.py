@@ -316,4 +316,8 @@ def _verified(record: Json) -> Verified:
         failed=[string(name) for name in sequence(record.get("failed"))],
         duration_ms=ms if isinstance(ms := record.get("duration_ms"), int) else 0,
         output=string(record.get("output")),
+        flaky=[string(name) for name in sequence(record.get("flaky"))],
+        passed=[string(name) for name in sequence(record.get("passed"))],
+        junit=record.get("junit") is True,
+        partial=record.get("partial") is True,
     )

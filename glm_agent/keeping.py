@@ -51,16 +51,24 @@ class Record:
 
 
 class Keeper:
-    """Keeps the record of the session in `folder` up to date: before a tool acts, and after it has."""
+    """Keeps the record of the session in `folder` up to date: before a tool acts, and after it has.
 
-    def __init__(self, snapshot: Snapshot, folder: Path, undoes: str | None = None) -> None:
+    An idle one keeps none: of what is only a copy, there is nothing to undo.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, folder: Path, undoes: str | None = None, *, idle: bool = False
+    ) -> None:
         self._snapshot = snapshot
         self._folder = folder
         self._undoes = undoes
+        self.is_idle = idle
         self.record: Record | None = None
 
     def begin(self, tree: str) -> None:
         """`tree` has just been taken, and nothing has been changed yet."""
+        if self.is_idle:
+            return
         root = self._snapshot.root
         index = gitdir.locate(root).folder / "index"
         if index.is_file():  # never put back, for it is the user's; but kept for who needs it
@@ -77,7 +85,7 @@ class Keeper:
 
     def go_on(self) -> State | None:
         """What was kept of the session until now counts from its first start; how it ended, if it did."""
-        self.record = load(self._folder)
+        self.record = None if self.is_idle else load(self._folder)
         if not self.record:
             return None
         ended, self.record.end = self.record.end, None

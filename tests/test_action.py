@@ -67,9 +67,10 @@ def _depth(line: str) -> int:
 
 
 class Runner:
-    """Runs the steps in turn until one fails; `python3` installs nothing, and says what it would."""
+    """Runs the steps in turn until one fails; unless it `installs`, `python3` only says what it would."""
 
-    def __init__(self, folder: Path, repo: Path) -> None:
+    def __init__(self, folder: Path, repo: Path, *, installs: bool = False) -> None:
+        self.installs = installs
         self.repo = repo
         self.temp = folder / "temp"
         self.bin = folder / "bin"
@@ -83,11 +84,14 @@ class Runner:
             file.touch()
         python = sys.executable
         note = f'echo "$0 $@" >> {self.said}'
+        self._program("sudo", note)
+        if installs:
+            (self.bin / "python3").symlink_to(Path(python).resolve())
+            return
         self._program("python", f'case "$*" in *" pip "*) {note};; *) exec {python} "$@";; esac')
         self._program("glm-agent", f'exec {python} -m glm_agent "$@"')
         copy = f'mkdir -p "$3/bin" && cp {self.bin}/python {self.bin}/glm-agent "$3/bin"'
         self._program("python3", f'case "$*" in "-m venv "*) {copy};; *) exec {python} "$@";; esac')
-        self._program("sudo", note)
 
     def _program(self, name: str, script: str) -> None:
         (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -109,7 +113,7 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=25,
+                timeout=120 if self.installs else 25,
                 check=False,
             )
             self.log += done.stdout.decode()
@@ -131,8 +135,14 @@ class Runner:
             GITHUB_ACTION_PATH=str(ROOT),
             GITHUB_OUTPUT=str(self.output),
             GITHUB_STEP_SUMMARY=str(self.summary),
+            GITHUB_ENV=str(self.temp / "env"),
+            GITHUB_WORKSPACE=str(self.repo),
             RUNNER_TEMP=str(self.temp),
         )
+        if self.installs:
+            del start["PYTHONPATH"]  # what is run must be what was installed
+            start |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+            start["PIP_NO_COMPILE"] = "1"  # half of the time
         return {**start, "PATH": f"{self.bin}{os.pathsep}{start['PATH']}"}
 
 
@@ -202,3 +212,17 @@ def test_user_namespaces_are_allowed_only_where_they_are_forbidden(tmp_path: Pat
         switch.write_text(f"{value}\n")
         runner.run({}, {SWITCH: str(switch)})
         assert runner.said.read_text().count("sudo -n sysctl -q -w kernel.apparmor_restrict") == asked
+
+
+@pytest.mark.slow
+def test_what_the_action_installs_is_what_runs(tmp_path: Path, repo: Path) -> None:
+    runner = Runner(tmp_path, repo, installs=True)
+    with Server([FIX, DONE]) as server:
+        args = f"--base-url={server.url}\n--verify-rounds=1"
+        code = runner.run({"task": "Add.", "provider": "custom", "args": args})
+    if re.search("No matching distribution|Failed to establish|ConnectionError", runner.log):
+        pytest.skip("no registry to install from")
+    assert (code, runner.outputs().get("subtype")) == (0, "success"), runner.log
+    assert runner.summary.read_text().startswith("## \u2705 success")
+    (installed,) = (runner.temp / "glm-agent/lib").glob("python3*/site-packages/glm_agent/cli.py")
+    assert installed.read_bytes() == (ROOT / "glm_agent/cli.py").read_bytes()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from markdown_it import MarkdownIt
 from running import validator
 
 from glm_agent.errors import UsageError
@@ -298,12 +299,52 @@ def test_markdown_cannot_be_broken_out_of() -> None:
     thought = Assistant(text="It is\n```\nnot closed", thought="<b>", calls=[READ])
     found = export(session([User("# Do <i>\nit"), thought, result]), "md")
     assert found.split("## User\n", 1)[1] == (
-        "\n> # Do <i>\n> it\n\n## Model\n\n"
+        "\n> &#35; Do &#60;i>\n> it\n\n## Model\n\n"
         "<details><summary>Thought</summary>\n\n```text\n<b>\n```\n\n</details>\n\n"
-        "> It is\n> ```\n> not closed\n\n"
+        "> It is\n> ```text\n> not closed\n> ```\n\n"
         "<details><summary>read a.py \u2192 4 lines</summary>\n\n"
         "`````text\n```\n</details>\n\u241b# Not ours\n````\n`````\n\n</details>\n"
     )
+
+
+def test_markdown_keeps_what_a_quote_may_have() -> None:
+    said = "- a *b* `List<T>` ``a`b<c>``\n1. see [x](y)\n| a | b |\n|---|---|\n~~~html\n<p>```\n~~~\nend"
+    found = export(session([User(said)]), "md").partition("## User\n\n")[2]
+    fence = "> ````text\n> <p>```\n> ````\n> end\n"
+    assert found == "> " + said.partition("~~~")[0].replace("\n", "\n> ")[:-2] + fence
+
+
+STRUCTURE = st.sampled_from(
+    [
+        *"`~<>!#|=-*_[]()\\&\t \n.1",
+        "```",
+        "~~~~",
+        "<b>",
+        "</details>",
+        "![x](y)",
+        "\n    ",
+        "- ",
+        "\n\n",
+        "<!--",
+    ]
+)
+SPOKEN = st.lists(STRUCTURE | st.text(max_size=3), max_size=25).map("".join)
+
+
+@given(SPOKEN, SPOKEN)
+@example("| `a | <b> ` |\n|---|---|\n| `a | <b> ` |", "\\`<b>`")
+@example("- ~~~\n  <b>\n# x", "x\n===")
+def test_all_headings_and_html_of_markdown_are_ours(said: str, gave: str) -> None:
+    turn = Assistant(text=said, thought=gave, calls=[READ])
+    found = export(session([User(gave), turn, ToolResult("c1", said)]), "md")
+    tokens = MarkdownIt("commonmark").enable("table").parse(found)
+    every = [inner for token in tokens for inner in (token, *(token.children or ()))]
+    titles = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type == "heading_open"]
+    assert titles == ["Session s1", "User", "Model"]
+    assert {token.level for token in tokens if token.type == "heading_open"} == {0}
+    html = [token.content for token in every if token.type.startswith("html")]
+    assert all(re.fullmatch(r"<details><summary>[^<]*</summary>\n|</details>\n", part) for part in html)
+    assert [token for token in every if token.type == "image"] == []
 
 
 @pytest.mark.slow

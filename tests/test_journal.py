@@ -72,7 +72,7 @@ MESSAGES: list[Message] = [
 EVENTS: list[Event] = [
     STARTED,
     Notice("look"),
-    Verified("before", "make", None, ["a"], 5, "boom"),
+    Verified("before", "make", None, ["a"], 5, "boom", ["f"], ["p"], junit=True, partial=True),
     Checking("pytest"),
     Said(MESSAGES[0]),
     TextDelta("D"),

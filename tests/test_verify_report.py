@@ -217,6 +217,7 @@ def ran(phase: Literal["before", "after"], code: int | None, *failed: str, **fie
 BEFORE = ran("before", 1, "a", "b")
 ONE = ran("before", 1, "a", junit=True)
 TWO = ran("before", 1, "a", "b", junit=True)
+LATE = "timed out after 0 s; --verify-timeout sets how long it may take"
 NAMELESS = "still fails, and what fails has no name; --verify-junit may give it one"
 CUT = "still fails, and did not get to all of its checks"
 STOPPED = "!!! stopping after 1 failures !!!"
@@ -229,7 +230,8 @@ STOPPED = "!!! stopping after 1 failures !!!"
         (BEFORE, ran("after", 1, "b"), None),
         (BEFORE, ran("after", 1, "a", "b"), "nothing is fixed; still fails: a, b"),
         (BEFORE, ran("after", 1, "c"), "is newly broken: c"),
-        (BEFORE, ran("after", None, "check"), "was killed, so that nothing is known of its checks"),
+        (BEFORE, ran("after", None, "check"), LATE),
+        (ran("before", 0), ran("after", None, "check"), LATE),
         (BEFORE, ran("after", 2, "check"), NAMELESS),
         (ran("before", 1, "check"), ran("after", 1, "b"), NAMELESS),
         (BEFORE, ran("after", 1, "b", junit=True), "still fails, and only one of its runs wrote the report"),

@@ -7,9 +7,9 @@ from collections.abc import Generator, Mapping
 from ..errors import UsageError
 from ..types import Event, Notice
 from . import sources, task
-from .conduct import Stage, conduct
+from .conduct import Stage
 from .confinement import choose
-from .resuming import Again, Past, conduct_again
+from .resuming import Again, Past, conduct_any
 from .session import open_session, work
 
 
@@ -20,9 +20,7 @@ def run(
     again: Again | None = None,
 ) -> int:
     """The exit code of a whole run; `start` replaces the process's environment."""
-    if again:
-        return conduct_again(again, flags, "ask", lambda stage, past: _events(stage, argument, past), start)
-    return conduct(flags, lambda stage: _events(stage, argument, None), start)
+    return conduct_any(again, flags, "ask", lambda stage, past: _events(stage, argument, past), start)
 
 
 def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[Event]:

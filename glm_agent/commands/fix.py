@@ -12,13 +12,13 @@ from ..types import Event, Notice, User, Verified
 from ..verify import Unmet
 from . import artefacts, evidence, judgement, reports, task
 from .attempts import Attempts
-from .conduct import Stage, conduct
+from .conduct import Stage
 from .confinement import choose
 from .evidence import Checks
-from .resuming import Again, Past, conduct_again
+from .resuming import Again, Past, conduct_any
 from .session import Session, open_session, work
 from .tracking import Tracking
-from .workplace import Workplace, deliver, has_same_start, open_workplace, print_dry_patch
+from .workplace import Workplace, deliver, open_workplace, print_dry_patch
 
 _REMINDERS = 2
 _UNCHANGED = (
@@ -34,9 +34,9 @@ def run(
     again: Again | None = None,
 ) -> int:
     """The exit code of a whole run; `start` replaces the process's environment."""
-    if again:
-        return conduct_again(again, flags, "fix", lambda stage, past: _events(stage, argument, past), start)
-    return conduct(flags, lambda stage: _events(stage, argument, None), start, print_dry_patch)
+    return conduct_any(
+        again, flags, "fix", lambda stage, past: _events(stage, argument, past), start, print_dry_patch
+    )
 
 
 def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[Event]:
@@ -65,7 +65,9 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
     session.started.workdir = place.kind
     yield session.started
     yield session.memo
-    notices = [*place.notices, *session.notices, *notices, *judgement.warnings(stage)]
+    place.settle(stage)
+    told = past.notices if past else ()
+    notices = [*place.notices, *told, *session.notices, *notices, *judgement.warnings(stage)]
     yield from map(Notice, notices)
     stage.tally.may_be_unchanged = settings.allow_empty
     work = _Fix(stage, session, checks, place)
@@ -115,12 +117,11 @@ class _Fix:
         in_place = self._place.kind == "in-place"
         folder = session.folder if in_place else session.folder / "attempts" / str(number)
         snapshot = Snapshot(stage.tree, folder)
-        keeper = Keeper(snapshot, folder) if in_place else None
+        keeper = Keeper(snapshot, folder, idle=not in_place)
         return Tracking(snapshot, keeper, session.workspace, session.agent.tools.get, stage.keep)
 
     def events(self, task_text: str) -> Generator[Event]:
         if self._checks.checks:
-            self._tracking.watch()
             self._tracking.keep()
         baseline = yield from self._checks.run("before")
         for check in baseline:
@@ -130,8 +131,6 @@ class _Fix:
             _end_unasked(self._stage, evidence.nothing_to_do(baseline))
             return
         while True:
-            if self._checks.checks:
-                self._tracking.watch()
             yield from self._tracking.begin()
             yield from self._rounds(prompt, self._stage.settings.verify_rounds)
             self._attempts.end()
@@ -142,12 +141,11 @@ class _Fix:
     def go_on(self, past: Past, task_text: str) -> Generator[Event]:
         """From where the session was interrupted, or with a new task from where it ended."""
         tally, rounds = self._stage.tally, self._stage.settings.verify_rounds
-        if not self._tracking.go_on(past.session.kept, past.session.events):
+        if not self._tracking.go_on(past.session, self._place.rescued.base):
             tally.before.clear()
             yield from self.events(task_text or past.task)
             return
-        if self._stage.replica and not has_same_start(self._stage.replica, past):
-            yield from self._tracking.begin()
+        yield from map(Notice, self._tracking.left.notices())
         prompt = task_text if task_text.strip() else None
         if prompt is None:
             rounds = max(1, rounds - len(tally.after) // max(1, len(self._checks.checks)))

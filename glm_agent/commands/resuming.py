@@ -43,6 +43,7 @@ _OF_ONE_RUN = {
     *("output_format", "include_partial_messages", "output_last_message", "patch", "quiet", "verbose"),
     *("debug_file", "color", "prompt_file", "stdin", "ephemeral"),
 }
+_WAYS = ("dry_run", "worktree", "attempts", "commit", "branch")  # where the result goes
 _OVER = {"success", "error_verify", "error_no_changes", "error_policy", "error_schema"}
 _TOLD = ("append_system_prompt", "agents_md", "bare", "json_schema")  # what the system prompt hangs on
 _LANDING = ". Secure a working change now, check it, and report.]"
@@ -60,14 +61,20 @@ class Again(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What goes on, and whether under an id of its own."""
+    """What goes on, and whether under an id of its own; `ways` are options that it works by as before."""
 
     session: journal.Session
     fork: bool = False
+    ways: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
         return string(self.session.kept.get("task"))
+
+    @property
+    def notices(self) -> list[str]:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in self.ways)
+        return [f"goes on with {named}, as the session began; a new one can do without"] * bool(named)
 
     def require_work(self, has_task: bool) -> None:
         """Raises UsageError if the session is finished and nothing new is asked for."""
@@ -112,22 +119,26 @@ def find(again: Again, flags: Mapping[str, object], command: str | None) -> jour
     raise UsageError(f"no session to go on with in {top}; `glm-agent sessions list` shows all")
 
 
-def conduct_again(
-    again: Again,
+def conduct_any(
+    again: Again | None,
     flags: Mapping[str, object],
     command: str,
-    events_of: Callable[[Stage, Past], Generator[Event]],
+    events_of: Callable[[Stage, Past | None], Generator[Event]],
     start: Mapping[str, str] | None,
+    implied: Callable[[Settings], Settings] = lambda settings: settings,
 ) -> int:
-    """The exit code of a run that goes on with a session, by its own flags but for those given now."""
+    """The exit code of a run; one that goes on with a session has its flags, but for those given now."""
+    if again is None:
+        return conduct(flags, lambda stage: events_of(stage, None), start, implied)
     try:
         session = find(again, flags, command)
     except AgentError as error:
         return refuse(error, flags, start)
     known = {name: value for name, value in mapping(session.kept.get("flags")).items() if name in OPTIONS}
     cwd = {"cd": str(session.started.get("cwd", ""))}
-    past = Past(session, again.fork)
-    return conduct({**known, **cwd, **flags}, lambda stage: events_of(stage, past), start)
+    ways = tuple(name for name in _WAYS if known.get(name) and name not in flags)
+    past = Past(session, again.fork, ways)
+    return conduct({**known, **cwd, **flags}, lambda stage: events_of(stage, past), start, implied)
 
 
 def refuse(error: AgentError, flags: Mapping[str, object], start: Mapping[str, str] | None) -> int:

@@ -30,11 +30,11 @@ _AGAIN = (
 def check(stage: Stage, session: Session) -> Generator[Event]:
     """The finished answer's citations into the result; what does not hold goes back to the model once.
 
-    The first answer stands if the model cannot give another. One that fits a schema is checked alone.
+    The first answer stands if the model cannot give another that is as good.
     """
     sources = _Sources(stage, session)
     stage.endings.append(sources.record)  # after the answer is taken, however the run ends
-    if stage.tally.is_done and not session.answer and (wrong := _unverified(sources.checked())):
+    if sources.is_answered and (wrong := _unverified(sources.checked())):
         yield from sources.send_back(_AGAIN.format("\n".join(map(_line, wrong))))
     if wrong := _unverified(sources.checked()):
         names = ", ".join(f"{one.citation} ({_WHY[one.status]})" for one in wrong[:_NAMED])
@@ -48,7 +48,11 @@ class _Sources:
     def __init__(self, stage: Stage, session: Session) -> None:
         self._stage = stage
         self._session = session
-        self._first = ""
+
+    @property
+    def is_answered(self) -> bool:
+        answer = self._session.answer
+        return self._stage.tally.is_done and (answer is None or answer.found)
 
     def checked(self) -> list[Checked]:
         workspace = self._session.workspace
@@ -56,16 +60,15 @@ class _Sources:
         return citations.check(list(dict.fromkeys(found)), lambda path: _lines(workspace, path))
 
     def record(self) -> None:
-        tally = self._stage.tally
-        tally.answer = tally.answer or self._first
-        tally.citations = [
+        self._stage.tally.citations = [
             {"path": path, "line": line, "end_line": end, "status": status}
             for (path, line, end, _), status in self.checked()
         ]
 
     def send_back(self, prompt: str) -> Generator[Event]:
         """Another round, whose failure is none of the run's."""
-        self._first = self._stage.tally.answer
+        tally, answer = self._stage.tally, self._session.answer
+        first, value = tally.answer, answer and answer.value
         problem = "a cap was reached"
         try:
             for event in work(self._stage, self._session, prompt):
@@ -73,8 +76,13 @@ class _Sources:
                     yield event
         except AgentError as error:
             problem = str(error)
-        if not self._stage.tally.is_done:
-            self._stage.tally.answer, self._stage.tally.is_done = self._first, True
+        finally:
+            problem = answer.complaint if answer and tally.is_done else problem
+            if has_failed := not self.is_answered:
+                tally.answer, tally.is_done = first, True
+                if answer:
+                    answer.value, answer.found = value, True
+        if has_failed:
             yield Notice(f"the answer was not looked at again: {problem}")
 
     def _text(self) -> str:

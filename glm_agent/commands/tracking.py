@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .. import delivery, patching, reversal, state
 from ..delivery import Moved
 from ..errors import ToolError
+from ..journal import Session
 from ..keeping import Keeper
 from ..reversal import Reversal
 from ..shape import mapping, string
 from ..snapshot import Snapshot
 from ..tools.arguments import decode
-from ..types import Event, Json, Notice, Said, Tool, ToolCall, ToolResult, ToolStarted, Verified
+from ..types import Checking, Event, Json, Notice, Said, Tool, ToolCall, ToolResult, ToolStarted, Verified
 from ..workspace import Workspace
+from . import meanwhile
+from .meanwhile import Left, Trees
 
 _MOST_CREATED = 100
 
@@ -31,7 +34,7 @@ class Tracking:
     def __init__(
         self,
         snapshot: Snapshot,
-        keeper: Keeper | None,
+        keeper: Keeper,
         workspace: Workspace,
         tool: Callable[[str], Tool | None],
         remember: Callable[[Json], None] = lambda values: None,
@@ -44,11 +47,13 @@ class Tracking:
         self._remember = remember
         self._start: str | None = None  # tree
         self._end: str | None = None
+        self._is_paused = False  # so that what is written now is none of the run's
         self._writes: dict[str, list[str]] = {}  # paths by call
         self._touched: set[str] = set()
         self._told: set[str] = set()
-        self._known: set[str] | None = None  # what is there besides what trees have taken
+        self._known: set[str] | None = None  # what was there before the checks that run now
         self._created: set[str] = set()
+        self.left = Left()  # of a session that goes on
 
     def __call__(self, event: Event) -> None:
         """What the tools write counts even where git ignores it."""
@@ -58,14 +63,14 @@ class Tracking:
                 found = self._writes[call.id]
                 if self._start and (whole := self.snapshot.complete(self._start, found)) != self._start:
                     self._begin_at(whole)
-                    if self._keeper:
-                        self._keeper.include(found)
-                if self._keeper and (found or call.name == "bash"):
+                    self._keeper.include(found)
+                if found or call.name == "bash":
                     self._keeper.started(found, is_command=call.name == "bash")
             case Said(ToolResult(call_id=call_id, ok=ok)) if call_id in self._writes:
                 self._take(event)
-                if self._keeper:
-                    self._keeper.ended(self._writes[call_id] if ok else [])
+                self._keeper.ended(self._writes[call_id] if ok else [])
+            case Checking() if self._known is None:
+                self._known = self.snapshot.untracked()
             case Verified() if self._known is not None:
                 self._created |= self.snapshot.untracked() - self._known
             case _:
@@ -82,36 +87,49 @@ class Tracking:
 
     def keep(self) -> None:
         """What there is now is what an undo brings back."""
-        if self._keeper:
+        if not self._keeper.is_idle:
             self._keep(self.snapshot.take())
 
     def begin(self) -> Iterator[Notice]:
-        tree = self._taken()
+        tree = self.snapshot.take(self._touched)
         self._begin_at(tree)
         self._keep(tree)
         return self._problems()
 
-    def go_on(self, kept: Json, events: Iterable[Event]) -> bool:
-        """Whether work had begun; if so, it goes on with what was `kept` last, after `events`."""
-        tree = string(mapping(kept.get("start")).get("tree"))
-        if not tree:
+    def go_on(self, session: Session, base: str) -> bool:
+        """Whether work had begun; if so, it goes on, and what has been written since is none of the run's.
+
+        In a new copy `base` is what counts as its start.
+        """
+        start = mapping(session.kept.get("start"))
+        if not (tree := string(start.get("tree"))):
             return False
-        self._start = tree
-        self.snapshot.go_on(mapping(kept["start"]))
-        for event in events:
+        self._start, self._is_paused = tree, "paused" in session.kept
+        self.snapshot.go_on(start)
+        for event in session.events:
             self._take(event)
-        if self._keeper and (ended := self._keeper.go_on()):
+        if base:
+            self._begin_at(base)
+        ended = self._keeper.go_on()
+        if record := self._keeper.record:
             now = self.snapshot.take(self._touched)
-            self._begin_at(self.snapshot.carry(tree, ended.tree, now))
-            self._keeper.adopt(ended, now)
+            end = string(session.kept.get("paused")) or (ended and ended.tree)
+            self.left = left = meanwhile.find(self.snapshot, record, session, Trees(tree, end, now))
+            self._begin_at(self.snapshot.carry(tree, left.tree, now))
+            self._keeper.adopt(ended or meanwhile.state_left(self.snapshot, record, left, now), now)
         return True
 
     def resume(self) -> None:
         """Work goes on: if it is interrupted, the tree as it is then counts."""
-        self._end = None
+        if self._is_paused:
+            self._remember({"paused": None})
+        self._is_paused = False
+        self._end = self._known = None
 
     def end(self) -> Iterator[Notice]:
-        self._end = self._taken()
+        self._end = self.snapshot.take(self._touched)
+        self._remember({"paused": self._end})
+        self._is_paused = True
         return self._problems()
 
     def disown(self) -> None:
@@ -140,27 +158,17 @@ class Tracking:
         end = self._end or self._start
         return delivery.moved(self.snapshot, self._start, end) if self._start and end else []
 
-    def watch(self) -> None:
-        """From here on, what appears while checks run is what they create."""
-        self._known = self.snapshot.untracked()
-
     def created(self) -> list[str]:
         """Some of the files that the checks created; what git ignores is not among them."""
         return sorted(self._created)[:_MOST_CREATED]
 
     def _keep(self, tree: str) -> None:
-        if self._keeper and self._keeper.record is None:
+        if self._keeper.record is None:
             self._keeper.begin(tree)
-
-    def _taken(self) -> str:
-        tree = self.snapshot.take(self._touched)
-        if self._known is not None:
-            self.watch()
-        return tree
 
     def settle(self) -> None:
         """The session writes no more: what there is now is what it left."""
-        if self._keeper and self._start is not None:
+        if self._start is not None:
             self._keeper.end(self.snapshot.take(self._touched), self._touched)
 
     def put_back(self, records: Path) -> list[str]:
@@ -169,7 +177,7 @@ class Tracking:
         It is on record in the folder `records` until that is done. Raises RepositoryError, with nothing put
         back, where a file has been changed meanwhile.
         """
-        record = self._keeper and self._keeper.record
+        record = self._keeper.record
         if record is None or self._start is None or self._end is None:
             return []
         changed = {os.fsdecode(path) for path, _ in self.snapshot.differences(self._start, self._end)}
@@ -185,7 +193,7 @@ class Tracking:
     def _begin_at(self, tree: str) -> None:
         if tree != self._start:
             self._start = tree
-            self._remember({"start": {"tree": tree, **self.snapshot.memory()}})
+            self._remember({"start": {"tree": tree, **self.snapshot.memory()}, "paused": None})
 
     def _problems(self) -> Iterator[Notice]:
         """What the last tree is without, each said once."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from .. import __version__, config, delivery, git, outcome
+from .. import __version__, config, delivery, outcome
 from ..delivery import Target
 from ..errors import AgentError, RepositoryError, UsageError
 from ..keeping import Keeper
 from ..lock import Lock, hold
+from ..paths import shown
 from ..replica import Replica, discard
 from ..settings import Settings
-from ..shape import mapping, sequence, string
 from ..snapshot import Snapshot
 from ..types import Notice
-from . import artefacts, stores
+from . import rescue, stores
 from .conduct import Stage
 from .confinement import temporary
+from .rescue import Rescued
 from .resuming import Past
 from .session import Session
 from .tracking import Tracking
@@ -34,6 +34,14 @@ class Workplace(NamedTuple):
     target: Target | None
     lock: Lock
     notices: list[str]
+    rescued: Rescued = Rescued()
+
+    def settle(self, stage: Stage) -> None:
+        """Once the session is open: it knows where its copy is, and the one before can go."""
+        if stage.replica:
+            stage.keep(rescue.memo(stage.replica))
+        if self.rescued.old:
+            stage.closers.append(partial(discard, self.rescued.old))
 
 
 def print_dry_patch(settings: Settings) -> Settings:
@@ -75,10 +83,9 @@ def open_workplace(stage: Stage, past: Past | None = None) -> Workplace:
     except OSError as error:
         why = f"{error.strerror}; TMPDIR says where it is made"
         raise RepositoryError(f"a private copy of the work tree cannot be made: {why}") from error
-    again = _take_up(stage.replica, past) if past else []
-    return Workplace(
-        kind, target, Lock(-1, None), [*mended, *stage.replica.notices, *_layered(stage.replica), *again]
-    )
+    again = rescue.take_up(stage.replica, past) if past else Rescued()
+    notices = [*mended, *stage.replica.notices, *_layered(stage.replica), *again.notices]
+    return Workplace(kind, target, Lock(-1, None), notices, again)
 
 
 def deliver(stage: Stage, session: Session, place: Workplace, tracking: Tracking | None) -> None:
@@ -121,43 +128,6 @@ def _apply(stage: Stage, session: Session, replica: Replica, tracking: Tracking)
     keeper.end(snapshot.take(names), names)
 
 
-def has_same_start(replica: Replica, past: Past) -> bool:
-    """Whether the work tree is what it was when the session's work began."""
-    return replica.start_tree == string(mapping(past.session.kept.get("start")).get("tree"))
-
-
-def _take_up(replica: Replica, past: Past) -> list[str]:
-    """Into the copy what the session's last one held, which is gone; a notice if that cannot be."""
-    started, result = past.session.started, past.session.result or {}
-    kind, subtype = started.get("workdir", "in-place"), result.get("subtype")
-    if kind == "in-place" or (kind, subtype) == ("worktree", "success"):
-        return []  # it is in the work tree
-    folder = past.session.folder
-    attempts = sequence(result.get("attempts"))
-    last = string(mapping(attempts[-1]).get("patch_file")) if attempts else ""
-    patch = Path(last or folder / "patch.diff")
-    if subtype is None or not patch.exists():
-        return ["the private copy in which the session worked is gone; its work begins anew"]
-    if not (data := patch.read_bytes()):
-        return []
-    try:
-        if not has_same_start(replica, past):
-            raise RepositoryError("the work tree has changed since")
-        git.run(replica.tree, "apply", "--whitespace=nowarn", "-", stdin=data)
-    except RepositoryError as error:
-        return [f"what the session did in its private copy is only in {_keep_aside(patch)}: {error}"]
-    return []
-
-
-def _keep_aside(patch: Path) -> Path:
-    """A copy of it, which the run that goes on does not replace."""
-    number = 1
-    while (kept := patch.with_name(f"{patch.stem}-before-{number}.diff")).exists():
-        number += 1
-    artefacts.write(str(kept), patch.read_bytes())
-    return kept
-
-
 def _layered(replica: Replica) -> list[str]:
     names = [layer.place for layer in replica.private().layers]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -189,6 +159,9 @@ def _check(settings: Settings) -> None:
 
 def _commit(stage: Stage, session: Session, target: Target, tracking: Tracking) -> None:
     tally, rows = stage.tally, tracking.moved()
+    if unsure := [row.name for row in rows if row.name in tracking.left.doubtful]:
+        why = "may hold changes of yours, so nothing was committed; look, and commit it yourself"
+        raise RepositoryError(f"{', '.join(map(shown, unsure[:5]))} {why}")
     assistant = f"glm-agent {__version__} ({session.started.model})"
     text = delivery.message(stage.redact(tally.answer), rows, assistant)
     made = delivery.commit(target, rows, tracking.snapshot, session.folder, text)

@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple, cast
 
 from ..types import Json, Result
-from .words import clip
+from .words import became, clip
 
 Level = Literal["error", "warning", "notice"]
 
 CHECKS: dict[str, Level] = {
     "newly_broken": "error",
     "still_failing": "error",
+    "timed_out": "error",
     "flaky": "warning",
     "not_run": "warning",
 }
 KINDS = {
     "newly_broken": "A check that passed before the run fails now",
     "still_failing": "A check that failed before the run still fails",
+    "timed_out": "A command did not end in the time that it has",
     "flaky": "A check fails in one run and passes in another",
     "not_run": "A check that failed before was not run again",
     "policy": "A change is out of the bounds that were given",
@@ -50,7 +52,7 @@ def faults(result: Result) -> Iterator[Fault]:
     """The gravest first; each text is one line."""
     for kind, level in CHECKS.items():
         for name in names(result, kind):
-            yield Fault(level, kind, _line(f"{kind.replace('_', ' ')}: {name}"), *place(name))
+            yield Fault(level, kind, _line(f"{became(result, kind, name)}: {name}"), *place(name))
     for breach in result.policy:
         yield Fault("error", "policy", _line(_breach(breach)), _text(breach, "path"))
     said = [_text(breach, "detail") for breach in result.policy]

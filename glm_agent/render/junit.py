@@ -11,7 +11,7 @@ from . import words
 from .faults import names
 from .sanitize import clean, clean_line
 
-_FAILING = ("newly_broken", "still_failing")
+_FAILING = ("newly_broken", "still_failing", "timed_out")
 _UNSURE = ("flaky", "not_run")
 _OURS = {
     "error_verify",
@@ -51,11 +51,10 @@ def _checks(result: Result) -> Iterator[str]:
         for name in names(result, kind):
             if name not in seen:
                 seen.add(name)
-                yield _case("glm-agent.verify", name, _verdict(kind))
+                yield _case("glm-agent.verify", name, _verdict(kind, words.became(result, kind, name)))
 
 
-def _verdict(kind: str) -> str:
-    said = kind.replace("_", " ")
+def _verdict(kind: str, said: str) -> str:
     if kind in _FAILING:
         return f'<failure message="{said}" type="{kind}"/>'
     return f'<skipped message="{said}"/>' if kind in _UNSURE else ""

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, cast
 
 from .. import usage
+from ..shape import mapping, sequence
 from ..types import Json, Result, Retrying, ToolCall, ToolResult, Verified
 from .sanitize import clean_line
 
@@ -65,7 +66,7 @@ def retrying(event: Retrying) -> str:
 
 def verified(event: Verified) -> str:
     """`verify before: pytest -q -> exit 1, 3 failing, 0.8s`."""
-    exit_text = "killed at its deadline" if event.exit_code is None else f"exit {event.exit_code}"
+    exit_text = "timed out" if event.exit_code is None else f"exit {event.exit_code}"
     failing = f", {count(len(event.failed))} failing" if event.failed else ""
     failing += f", {count(len(event.flaky))} flaky" if event.flaky else ""
     took = duration(event.duration_ms / 1000)
@@ -85,17 +86,28 @@ def checks(result: Result) -> list[Check]:
         ("fixed", True),
         ("still_failing", False),
         ("newly_broken", False),
+        ("timed_out", False),
         ("flaky", False),
         ("not_run", False),
     )
     found: list[Check] = []
     for kind, passes in kinds:
         names = _strings((result.verification or {}).get(kind))
-        label = kind.replace("_", " ")
-        found += [Check(passes, f"{label}: {clip(name, 300)}") for name in names[:_NAMES]]
+        for name in names[:_NAMES]:
+            found.append(Check(passes, f"{became(result, kind, name)}: {clip(name, 300)}"))
         if len(names) > _NAMES:
-            found.append(Check(passes, f"{label}: {len(names) - _NAMES} more"))
+            found.append(Check(passes, f"{kind.replace('_', ' ')}: {len(names) - _NAMES} more"))
     return found
+
+
+def became(result: Result, kind: str, name: str) -> str:
+    """What a check of that kind is said to be: `still failing`, `timed out after 600s`."""
+    said = kind.replace("_", " ")
+    if kind != "timed_out":
+        return said
+    rows = map(mapping, sequence((result.verification or {}).get("after")))
+    taken = [row.get("duration_ms") for row in rows if row.get("command") == name]
+    return f"{said} after {duration(taken[0] / 1000)}" if taken and isinstance(taken[0], int) else said
 
 
 def summary(result: Result) -> str:

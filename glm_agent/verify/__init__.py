@@ -12,7 +12,7 @@ from ..sandbox import Ran, Runner
 from ..secrets import mask
 from ..truncate import head_tail
 from ..types import Verified
-from .compare import Unmet, compare, is_named, unmet
+from .compare import Unmet, compare, is_named, seconds, unmet
 from .fresh import Report, Seen
 from .names import MAX_NAMES, failures
 from .repeat import Attempt, merge
@@ -120,8 +120,7 @@ def report(failing: Sequence[Verified], reasons: Sequence[str] = ()) -> str:
 
 def _section(verified: Verified) -> str:
     code = verified.exit_code
-    seconds = verified.duration_ms / 1000
-    ended = f"was killed after {seconds:.0f} s" if code is None else f"ended with exit code {code}"
+    ended = f"timed out after {seconds(verified)}" if code is None else f"ended with exit code {code}"
     lines = [f"`{verified.command}` {ended}."]
     if is_named(verified):
         lines.append("Failing:")

@@ -28,11 +28,11 @@ class Unmet(NamedTuple):
 
 
 def compare(before: Sequence[Verified], after: Sequence[Verified]) -> Json:
-    """`{"before", "after", "fixed", "still_failing", "newly_broken", "flaky", "not_run"}`, by command.
+    """`before`, `after`, `fixed`, `still_failing`, `newly_broken`, `timed_out`, `flaky` and `not_run`.
 
     Nothing is claimed that was not seen: a check is fixed only if the later run could have named it (and,
     where a report names those that pass, does), and newly broken only if the earlier run could. `not_run`
-    failed before, and the later report has nothing on them.
+    failed before, and the later report has nothing on them; `timed_out` are commands.
     """
     earlier = {verified.command: verified for verified in before}
     fixed: dict[str, None] = {}
@@ -40,6 +40,8 @@ def compare(before: Sequence[Verified], after: Sequence[Verified]) -> Json:
     broken: dict[str, None] = {}
     missing: dict[str, None] = {}
     for verified in after:
+        if verified.exit_code is None:
+            continue
         new = dict.fromkeys(verified.failed)
         if first := earlier.get(verified.command):
             fixed |= dict.fromkeys(name for name in first.failed if _is_fixed(name, first, verified))
@@ -55,6 +57,7 @@ def compare(before: Sequence[Verified], after: Sequence[Verified]) -> Json:
         "fixed": _without(fixed, still, broken, flaky),
         "still_failing": list(still),
         "newly_broken": _without(broken, still),
+        "timed_out": [verified.command for verified in after if verified.exit_code is None],
         "flaky": list(flaky),
         "not_run": _without(missing, still, broken, fixed),
     }
@@ -90,7 +93,7 @@ def is_named(verified: Verified) -> bool:
 def _unknown(first: Verified | None, verified: Verified) -> str:
     """Why not all that fails is known to have failed before; empty if it is."""
     if verified.exit_code is None:
-        return "was killed, so that nothing is known of its checks"
+        return _complaint(first, verified)
     if first is None or first.exit_code == 0:
         return _complaint(first, verified)
     known = (*first.failed, *first.flaky)
@@ -110,6 +113,8 @@ def _unknown(first: Verified | None, verified: Verified) -> str:
 
 def _complaint(first: Verified | None, verified: Verified) -> str:
     """What is wrong now, and whether it was before."""
+    if verified.exit_code is None:
+        return f"timed out after {seconds(verified)}; --verify-timeout sets how long it may take"
     broken = _newly_broken(first, verified) if first else []
     kinds = (
         ("still fails", [name for name in verified.failed if name not in broken]),
@@ -121,6 +126,11 @@ def _complaint(first: Verified | None, verified: Verified) -> str:
         named = f": {_list(names)}" if names != [bounded(verified.command)] else ""
         parts += [kind + named] * bool(names)
     return "; ".join(parts) or "still fails"
+
+
+def seconds(verified: Verified) -> str:
+    taken = verified.duration_ms / 1000
+    return f"{round(taken, 1 if taken < 10 else None):g} s"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from running import READ, Run, first_fast, to
+from running import DONE, READ, Run, first_fast, to
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -85,12 +85,36 @@ def test_no_file_is_opened_that_the_model_may_not_read(repo: Path, glm: Run) -> 
     ]
 
 
-def test_an_answer_that_fits_a_schema_is_checked_and_left_alone(glm: Run) -> None:
-    value = {"where": ["calc.py:2", {"and": "see\ncalc.py:9"}], "calc.py:1": 1}
-    schema = json.dumps({"type": "object"})
-    called: Json = {"tool_calls": [{"name": "answer", "arguments": value}]}
-    with Server([called], strict=True) as server:
-        ran = glm("ask", "What?", *to(server.url), "--json", "--json-schema", schema)
-    assert (ran.code, ran.result["structured_output"]) == (0, value)
+VALUE = {"where": ["calc.py:2", {"and": "see\ncalc.py:9"}], "calc.py:1": 1}
+BETTER = {"where": ["calc.py:2"]}
+IN_SHAPE = ("--json-schema", json.dumps({"type": "object", "required": ["where"]}))
+
+
+def answered(value: Json) -> Json:
+    return {"tool_calls": [{"name": "answer", "arguments": value}]}
+
+
+def test_an_answer_that_fits_a_schema_is_sent_back_too(glm: Run) -> None:
+    with Server([answered(VALUE), READ, answered(BETTER)], strict=True) as server:
+        ran = glm("ask", "What?", *to(server.url), "--json", *IN_SHAPE)
+        last = server.requests[1].body["messages"][-1]
+    assert (ran.code, ran.result["structured_output"], ran.result["notices"]) == (0, BETTER, [])
+    assert ran.result["citations"] == [row("calc.py", 2, "verified")]
+    assert (last["role"], "- calc.py:9: the file has no such line" in last["content"]) == ("user", True)
+
+
+@pytest.mark.parametrize(
+    ("more", "second", "says"),
+    first_fast((1, REFUSED, "no"), (3, answered({}), "no answer fitted the schema"), (0, DONE, "a cap was")),
+)
+def test_one_that_fits_a_schema_stands_if_there_is_no_other(
+    glm: Run, more: int, second: Json, says: str
+) -> None:
+    turns = str(1 + more)
+    with Server([answered(VALUE), *[second] * more]) as server:
+        ran = glm("ask", "What?", *to(server.url), "--json", *IN_SHAPE, "--max-turns", turns)
+    assert (ran.code, ran.result["structured_output"]) == (0, VALUE)
     assert ran.result["citations"] == [row("calc.py", 2, "verified"), row("calc.py", 9, "no_such_line")]
+    texts = [event["text"] for event in ran.events if event.get("subtype") == "notice"]
+    assert any("not looked at again" in text and says in text for text in texts)
     assert ran.result["notices"] == ["not verified: calc.py:9 (the file has no such line)"]

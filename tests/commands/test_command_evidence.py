@@ -224,6 +224,23 @@ def test_a_check_that_behaves_badly_still_ends_in_one_result(
     assert "4242" not in command or processes_with("sleep\x004242") == []
 
 
+@pytest.mark.slow
+def test_a_check_that_takes_too_long_is_said_to(glm: Run, tmp_path: Path) -> None:
+    hangs = "grep -q 'a + b' calc.py && exec sleep 4243; exit 1"
+    report = tmp_path / "glm.xml"
+    late = ("Add.", "--verify", hangs, "--verify-timeout", "1", "--report", f"junit={report}")
+    with Server([FIX, DONE, DONE]) as server:
+        ran = glm("fix", *late, "--verify-rounds", "2", *to(server.url), "--json")
+        told = server.requests[-1].body["messages"][-1]["content"]
+    found = ran.result["verification"]
+    kinds = ("timed_out", "still_failing", "newly_broken")
+    assert (ran.code, [found[kind] for kind in kinds]) == (10, [[hangs], [], []])
+    why = f"--verify {hangs!r} timed out after 1 s; --verify-timeout sets how long it may take"
+    assert ran.result["errors"] == [why]
+    assert f"`{hangs}` timed out after 1 s." in told
+    assert '<failure message="timed out after 1.0' in report.read_text()
+
+
 # Findings of others
 
 

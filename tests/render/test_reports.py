@@ -42,6 +42,8 @@ def result(**more: Any) -> Result:  # noqa: ANN401 - any field
             "fixed": ["t.py::a"],
             "still_failing": ["t.py::b", "TestGo"],
             "newly_broken": ["d/t.py:12"],
+            "timed_out": ["make"],
+            "after": [{"command": "make", "exit_code": None, "duration_ms": 65_000}],
             "flaky": ["t.py::f"],
         },
         "policy": [{"rule": "protect", "path": "x y%.py", "detail": "update; fits x*"}],
@@ -57,6 +59,7 @@ FAULTS = [
     Fault("error", "newly_broken", "newly broken: d/t.py:12", "d/t.py", 12),
     Fault("error", "still_failing", "still failing: t.py::b", "t.py"),
     Fault("error", "still_failing", "still failing: TestGo"),
+    Fault("error", "timed_out", "timed out after 1m05s: make"),
     Fault("warning", "flaky", "flaky: t.py::f", "t.py"),
     Fault("error", "policy", "out of bounds: protect, x y%.py, update; fits x*", "x y%.py"),
     Fault("error", "run", "--verify 'pytest' still fails"),
@@ -115,6 +118,10 @@ def test_the_page() -> None:
 
 - `t.py::b`
 - `TestGo`
+
+### ❌ Timed out (1)
+
+- `make`
 
 ### Flaky (1)
 
@@ -206,20 +213,22 @@ def test_the_junit_file_has_a_case_for_each_check_and_one_for_the_run() -> None:
         ("glm-agent.verify", "d/t.py:12", ["failure"]),
         ("glm-agent.verify", "t.py::b", ["failure"]),
         ("glm-agent.verify", "TestGo", ["failure"]),
+        ("glm-agent.verify", "make", ["failure"]),
         ("glm-agent.verify", "t.py::f", ["skipped"]),
         ("glm-agent.verify", "t.py::a", []),
         ("glm-agent", "run", ["failure", "system-out"]),
     ]
     assert suite.attrib == {
         "name": "glm-agent",
-        "tests": "6",
-        "failures": "4",
+        "tests": "7",
+        "failures": "5",
         "errors": "0",
         "skipped": "1",
         "time": "1.500",
     }
-    assert suite[5][0].attrib == {"message": "one", "type": "error_verify"}
-    assert suite[5][0].text == "one\ntwo"
+    assert suite[3][0].attrib == {"message": "timed out after 1m05s", "type": "timed_out"}
+    assert suite[6][0].attrib == {"message": "one", "type": "error_verify"}
+    assert suite[6][0].text == "one\ntwo"
 
 
 def test_trouble_that_is_not_the_works_is_an_error_and_success_is_neither() -> None:
@@ -256,7 +265,8 @@ TEXT: Json = {"type": "string"}
 NUMBER: Json = {"type": "integer", "minimum": 0}
 LEVEL: Json = {"enum": ["none", "note", "warning", "error"]}
 MESSAGE = _object(("text",), text={"type": "string", "minLength": 1})
-RULES = {**_list(_object(("id",), id=TEXT, shortDescription=MESSAGE)), "uniqueItems": True}
+RULE = {name: MESSAGE for name in ("shortDescription", "fullDescription", "help")}
+RULES = {**_list(_object(("id", *RULE), id=TEXT, **RULE)), "uniqueItems": True}
 LOCATION = _object(
     ("physicalLocation",),
     physicalLocation=_object(
@@ -357,6 +367,7 @@ def test_annotations_say_what_is_wrong_and_where() -> None:
         "::error file=d/t.py,line=12,title=glm-agent::newly broken: d/t.py:12",
         "::error file=t.py,title=glm-agent::still failing: t.py::b",
         "::error title=glm-agent::still failing: TestGo",
+        "::error title=glm-agent::timed out after 1m05s: make",
         "::error file=x y%25.py,title=glm-agent::out of bounds: protect, x y%25.py, update; fits x*",
         "::error title=glm-agent::--verify 'pytest' still fails",
         "::warning file=t.py,title=glm-agent::flaky: t.py::f",
