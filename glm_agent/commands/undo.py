@@ -139,6 +139,7 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
     if root is None:
         raise RepositoryError(f"{folder} is not in a git repository; run where the session ran")
     repository.places(root)
+    stores.require_own(root)
     found, record = _choose(root, asked.session)
     lock = hold(root, None if asked.check else config.state_home())
     try:
