@@ -139,7 +139,8 @@ class _Player:
             result = self._waiting.pop(place)[2]
             self.given += 1
             details: Json = {"final": True} if result.get("final") else {}
-            return ToolOutput(string(result.get("content")), result.get("ok") is True, details)
+            content, note = string(result.get("content")), string(result.get("note"))
+            return ToolOutput(content, result.get("ok") is True, details, note)
 
         return tool._replace(run=run, takes_raw=True)
 
