@@ -13,6 +13,7 @@ from typing import NamedTuple
 from .. import __version__, config, journal, keeping, outcome, repository, restore, state
 from ..errors import AgentError, Cancelled, RepositoryError, UsageError
 from ..git import find_root
+from ..gitdir import is_special
 from ..keeping import Keeper, Record
 from ..lock import hold
 from ..outcome import Outcome
@@ -151,6 +152,7 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
                 f"changed since session {found.name}, so nothing was undone: {named(prepared.changed)}; "
                 "--force puts them back all the same, and `glm-agent undo` takes that back"
             )
+        _require_replaceable(root, prepared.steps)
         if asked.check or not prepared.steps:
             return _Done(found.name, prepared.rows(), notes=tuple(mended))
         with signals.deferred():  # it is short, and what was done is said
@@ -158,6 +160,14 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
         return done._replace(notes=(*mended, *done.notes))
     finally:
         lock.release()
+
+
+def _require_replaceable(root: Path, steps: list[Step]) -> None:
+    """Raises RepositoryError for what no undo could bring back, and so none takes away."""
+    special = [step.path for step in steps if is_special(root / step.path)]
+    if special:
+        what = f"{named(special)} is a FIFO, socket or device now"
+        raise RepositoryError(f"{what}, so nothing was undone; remove it, and undo again")
 
 
 def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
@@ -208,9 +218,10 @@ def _restore(prepared: Prepared, root: Path, folder: Path) -> list[str]:
     keeper = Keeper(snapshot, folder, prepared.folder.name)
     keeper.begin(snapshot.take(also))
     keeper.started(sorted(paths))
-    notes = restore.restore(prepared.snapshot, root, prepared.now, prepared.record.start, paths)
-    keeper.end(snapshot.take(also), also)
-    return notes
+    try:
+        return restore.restore(prepared.snapshot, root, prepared.now, prepared.record.start, paths)
+    finally:  # one that failed has changed nothing, and is not what the next undo is to take back
+        keeper.end(snapshot.take(also), also)
 
 
 def _take(snapshot: Snapshot, also: set[str]) -> State:
