@@ -51,7 +51,7 @@ class Agent:
                 yield from map(ToolStarted, part)
                 results = self._together(part)
                 if part[-1] is calls[-1]:
-                    results[-1].content += self.budget.landing_note()
+                    results[-1].note += self.budget.landing_note()
                 yield from (_say(history, result) for result in results)
         for call in calls[_IN_A_TURN:]:
             too_many = f"error: not run: only {_IN_A_TURN} calls are run in one turn; ask for fewer at once"

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from . import files
+from . import files, repository
 from .dialects import Provider, providers, use_rows
 from .errors import AuthError, ConfigError, RepositoryError, UsageError
+from .paths import shown
 from .rows import BadRow, base_url, read_provider
 from .settings import OPTIONS, Settings, flag, globs, reports, texts
 from .shape import mapping
@@ -51,6 +52,7 @@ def load(
     bare = bool(given.get("bare")) or _is_on(start.get(_PREFIX + "BARE"))
     layers = [_environment_layer(start), _flag_layer(given)]
     if not bare:
+        _require_own(root)
         layers = [_user_layer(), _repository_layer(root or folder, values), *layers]
     for layer in layers:
         for name, value, origin in layer:
@@ -260,6 +262,20 @@ def _is_on(value: str | None) -> bool:
     with suppress(ValueError):
         return flag(value)
     return False
+
+
+def _require_own(root: Path | None) -> None:
+    """Raises ConfigError if what we would take for the user's file comes with the repository.
+
+    Whoever names the folder by XDG_CONFIG_HOME has said whose it is; a home may only have been put there.
+    """
+    if Path(os.environ.get("XDG_CONFIG_HOME", "")).is_absolute() or root is None:
+        return
+    if file := repository.brings(root, config_home()):
+        raise ConfigError(
+            f"{shown(file)} is part of the repository, and so not yours; --bare leaves it out, and setting "
+            "XDG_CONFIG_HOME says that it is"
+        )
 
 
 def _user_layer() -> Layer:

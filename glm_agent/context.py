@@ -185,8 +185,8 @@ def estimate(history: Iterable[Message], gauge: Gauge = _PLAIN) -> int:
         match message:
             case User(text):
                 size += _bytes(text)
-            case ToolResult(content=content):
-                size += _bytes(content)
+            case ToolResult(content=content, note=note):
+                size += _bytes(content) + _bytes(note)
                 results += 1
             case Assistant():
                 size += _bytes(message.text) + _bytes(message.thought or "")

@@ -188,8 +188,8 @@ def _message(message: Message, thought_field: str, end: str) -> Json:
     match message:
         case User(text):
             return {"role": "user", "content": cover(text)}
-        case ToolResult(call_id=call_id, content=content):
-            return {"role": "tool", "tool_call_id": call_id, "content": _framed(content, end)}
+        case ToolResult(call_id=call_id, content=content, note=note):
+            return {"role": "tool", "tool_call_id": call_id, "content": _framed(content, end) + note}
         case Assistant():
             # content is never null: some chat templates print that as the word None
             encoded: Json = {"role": "assistant", "content": cover_own(message.text)}

@@ -19,6 +19,7 @@ _FILES = (
 )
 _IN_THE_TREE = (".gitattributes", ".gitignore", ".gitmodules")
 _ENDLESS = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
+_KINDS = (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR)  # of what git can keep
 _SHORT = 12  # digits of a commit's id
 _LINE = 8192  # bytes of a file that holds a path
 
@@ -87,6 +88,14 @@ def obstacle(root: Path, give_up: Callable[[], bool] = lambda: False) -> Path | 
             elif (is_gits or entry.name in _IN_THE_TREE) and _is_endless(path):
                 return path
     return None
+
+
+def is_special(place: bytes | Path) -> bool:
+    """Whether a FIFO, a socket or a device is there."""
+    try:
+        return stat.S_IFMT(os.lstat(place).st_mode) not in _KINDS
+    except (OSError, ValueError):
+        return False
 
 
 def lenders(found: Places) -> list[Path]:

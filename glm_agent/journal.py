@@ -287,7 +287,8 @@ def _message(record: Json) -> Message:
             return User(string(record.get("text")))
         case "tool":
             content, ok = string(record.get("content")), record.get("ok") is True
-            return ToolResult(string(record.get("call_id")), content, ok, mapping(record.get("details")))
+            details, note = mapping(record.get("details")), string(record.get("note"))
+            return ToolResult(string(record.get("call_id")), content, ok, details, note)
         case _:
             return _assistant(record)
 

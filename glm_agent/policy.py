@@ -14,7 +14,8 @@ _AGENTS = (
     *(".glm-agent.toml", ".glm-agent/**", ".claude/**", ".mcp.json", ".cursor/**", ".codex/**", ".gemini/**"),
     *(".opencode/**", "opencode.json", "opencode.jsonc", ".aider.conf.yml", ".kimi/**", ".vibe/**"),
     *(".qwen/**", ".windsurf/**", ".roo/**", ".continue/**", ".amp/**", ".zed/settings.json"),
-    *(".vscode/settings.json", ".vscode/mcp.json"),
+    *(".vscode/settings.json", ".vscode/mcp.json", ".kiro/**", ".trae/**", ".augment/**", "crush.json"),
+    ".crush.json",
 )
 # What a server, a hook or an editor runs by itself: only where the user names it.
 _AUTOMATIC = (
@@ -26,6 +27,7 @@ _AUTOMATIC = (
     *(".pre-commit-config.yaml", ".envrc", ".vscode/tasks.json", ".vscode/launch.json", ".zed/tasks.json"),
     *(".idea/runConfigurations/**", ".run/**", ".devcontainer/**", ".devcontainer.json", ".gitpod.yml"),
     *(".mise.toml", "mise.toml", ".tool-versions", ".autoenv.zsh", ".lvimrc", ".exrc", ".nvim.lua"),
+    *(".nvimrc", ".dir-locals.el", ".gdbinit", ".lldbinit"),
 )
 # What the next build or test runs, and every task may have to change: named in the result.
 _LATER = re.compile(
@@ -38,7 +40,10 @@ _LATER = re.compile(
     r"|dockerfile[^/]*|[^/]+\.dockerfile|(?:docker-)?compose[^/]*\.ya?ml|procfile|vagrantfile|configure(?:\.ac)?"
     r"|\.(?:bash|zsh)(?:rc|env)|\.(?:bash_|z)?profile|\.bash_log(?:in|out)|\.zlog(?:in|out)|\.inputrc|\.vimrc"
     r"|\.gitconfig|\.config/git/config|\.ssh/(?:config|rc|authorized_keys)|crontab"
-    r"|\.gitattributes|\.gitmodules|agents\.md|claude\.md|gemini\.md|\.cursorrules)$"
+    r"|\.(?:pdb|irb|pry|bazel)rc|\.rspec|\.justfile|pyvenv\.cfg|[^/]+\.code-workspace|[^/]+\.sublime-project"
+    r"|\.idea/workspace\.xml|rust-toolchain(?:\.toml)?"
+    r"|\.gitattributes|\.gitmodules|(?:agents|claude|gemini)(?:\.local)?\.md|\.github/copilot-instructions\.md"
+    r"|\.(?:cursor|cline|windsurf)rules|\.goosehints)$"
 )
 
 

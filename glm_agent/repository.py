@@ -11,7 +11,7 @@ from .errors import RepositoryError
 from .gitdir import Places
 from .types import Json
 
-__all__ = ["Places", "describe", "places", "require_repository", "warnings"]
+__all__ = ["Places", "brings", "describe", "places", "require_repository", "warnings"]
 
 _UNFINISHED = {
     "MERGE_HEAD": "merge",
@@ -48,6 +48,19 @@ def places(root: Path) -> Places:
     return found
 
 
+def brings(root: Path, place: Path) -> str | None:
+    """A file at or below `place` that is part of the repository at `root`, and so anybody's; None if none is.
+
+    `place` counts as lying in it only by its own name: a link of the user's that leads there is the user's.
+    """
+    if not any(_is_same(folder, root) for folder in place.parents):
+        return None
+    inside = {place, Path(os.path.realpath(place))}
+    names = [str(path.relative_to(root)) for path in inside if path.is_relative_to(root)]
+    found = git.run(root, "ls-files", "-z", "--", *names).partition(b"\0")[0] if names else b""
+    return os.fsdecode(found) or None
+
+
 def describe(root: Path) -> Json | None:
     """`{"head": oid or None, "branch": name or None, "dirty": bool}`, or None outside a repository.
 
@@ -81,6 +94,13 @@ def warnings(root: Path) -> list[str]:
         found = gitdir.locate(root)
         said += [f"{found.common} borrows objects from {path}" for path in gitdir.lenders(found)]
     return said
+
+
+def _is_same(folder: Path, root: Path) -> bool:
+    try:
+        return folder.samefile(root)
+    except OSError:
+        return False
 
 
 def _refuse_bare(folder: Path) -> None:

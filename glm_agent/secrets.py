@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Literal
 
+Kind = Literal["open", "secret", "with token", "key"]
+
 _PUBLIC_ENDS = (".example", ".sample", ".template", ".dist")
 _VARIETY = 8  # different characters: what has fewer is a placeholder
 _PLACEHOLDER = re.compile(r"example|placeholder|dummy|changeme|your[_-]|xxxx|\*\*\*\*|\.\.\.", re.IGNORECASE)
@@ -46,6 +48,9 @@ _TOKEN_FIELD = re.compile(
 )
 _KEY_ENDS = (".pem", ".key", ".p12", ".pfx", ".jks", ".keystore")
 _KEY_NAME = re.compile(r"id_(?:rsa|dsa|ecdsa|ecdsa_sk|ed25519|ed25519_sk|xmss)(?:[._-].*)?")
+# What editors and careful people call a second copy.
+_COPY_ENDS = ("~", "#", ".swp", ".swo", ".bak", ".backup", ".old", ".orig", ".save")
+_COPY = re.compile(r"#(.+)#|\.#(.+)|\.(.+)\.sw[op]|(.+?)(?:~|\.~[0-9]+~|\.(?:bak|backup|old|orig|save))")
 
 # What kind, texts of which one is in each that fits, and how it looks.
 _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -172,9 +177,20 @@ class Secrets:
         return self.mask(line)
 
 
-def name_kind(path: str) -> Literal["open", "secret", "with token", "key"]:
+def name_kind(path: str) -> Kind:
     """What the name says: a secret, one if there is a token in it, one if git does not track it, or none."""
-    lower = path.casefold()
+    folder, slash, name = path.casefold().rpartition("/")
+    kinds: list[Kind] = [_kind(f"{folder}{slash}{one}") for one in (name, *_originals(name))]
+    return next((kind for kind in kinds if kind != "open"), "open")
+
+
+def _originals(name: str) -> list[str]:
+    """What a file is called of which this may be a second copy."""
+    copy = _COPY.fullmatch(name) if name.startswith(".#") or name.endswith(_COPY_ENDS) else None
+    return [f"{dot}{of}" for of in filter(None, copy.groups()) for dot in ("", ".")] if copy else []
+
+
+def _kind(lower: str) -> Kind:
     name = lower.rpartition("/")[2]
     if name.startswith(".env") and (name == ".env" or name.startswith(".env.")):
         return "open" if name.endswith(_PUBLIC_ENDS) else "secret"

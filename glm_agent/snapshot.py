@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 
 from . import byproducts, changes, git
 from .errors import RepositoryError
+from .gitdir import is_special
 from .repository import Places, places
 from .shape import sequence, string
 from .types import Json
@@ -208,15 +209,25 @@ class Snapshot:
         except git.GitError as error:
             if error.exit_code != 1:
                 raise
-            self.problems.append(str(error))
+            if not self._forget_special(self._list("ls-files")):
+                self.problems.append(str(error))
 
     def _add_named(self, paths: Collection[str]) -> list[bytes]:
         """Takes `paths`, ignored or not; those that no tree can tell of are problems."""
         for path in filter(self.is_elsewhere, sorted(paths)):
             self.problems.append(f"{path} is in a repository of its own, of which no diff here can tell")
         named = [os.fsencode(path) for path in sorted(paths) if self._is_own_file(path)]
+        special = self._forget_special(named)
+        named = [path for path in named if path not in special]
         self._update_index_for(named)
         return named
+
+    def _forget_special(self, paths: Collection[bytes]) -> list[bytes]:
+        """Those of `paths` where a FIFO or the like is now: no tree can hold it, and git stops there."""
+        special = [path for path in paths if is_special(self._place(path))]
+        self._update_index("--force-remove", special)
+        self.problems += [f"{os.fsdecode(path)} is no regular file, and counts as gone" for path in special]
+        return special
 
     def _is_own_file(self, path: str) -> bool:
         """Whether git takes `path` for a file of this repository, there or gone."""

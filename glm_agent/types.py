@@ -43,12 +43,16 @@ class Assistant:
 
 @dataclass(slots=True)
 class ToolResult:
-    """The one answer to a call: `content` for the model, `details` for people and never sent."""
+    """The one answer to a call: `content` for the model, `details` for people and never sent.
+
+    `note` is what we tell the model besides; what a tool returned cannot pass for it.
+    """
 
     call_id: str
     content: str
     ok: bool = True
     details: Json = field(default_factory=dict[str, Any])
+    note: str = ""
 
 
 Message = User | Assistant | ToolResult
@@ -239,6 +243,7 @@ class ToolOutput(NamedTuple):
     content: str
     ok: bool = True
     details: Json = {}  # noqa: RUF012 - never mutated: a NamedTuple default
+    note: str = ""  # from the user or us, and no part of what the tool says
 
 
 class Tool(NamedTuple):

@@ -232,7 +232,7 @@ def test_calls_beyond_the_cap_are_answered_but_not_run() -> None:
     assert results(events) == [
         ToolResult("call_0", "done"),
         ToolResult("call_1", "done"),
-        ToolResult("call_2", "error: not run: the cap on tool calls is reached" + note_to_land, ok=False),
+        ToolResult("call_2", "error: not run: the cap on tool calls is reached", ok=False, note=note_to_land),
     ]
     assert (sorted(ran), events[-1]) == (["0", "1"], Stopped("max_tool_calls", 1))
 
@@ -247,14 +247,13 @@ def test_the_cap_on_calls_counts_over_all_runs() -> None:
 
 def notes(events: list[Event]) -> list[tuple[int, str]]:
     """The results that carry a note, by the number of their turn."""
-    contents = [result.content for result in results(events)]
-    return [(number, text) for number, text in enumerate(contents, 1) if "[note:" in text]
+    return [(number, result.note) for number, result in enumerate(results(events), 1) if result.note]
 
 
 @pytest.mark.parametrize("caps", [{"turns": 10}, {"tool_calls": 10}])
 def test_near_a_cap_the_model_is_told_once_in_the_result_it_reads_next(caps: dict[str, int]) -> None:
     events = list(agent(looping(10), READ, **caps).run([], "Go"))
-    told = "echo \n\n[note: at most 1 more steps. Secure a working change now, check it, and report.]"
+    told = "\n\n[note: at most 1 more steps. Secure a working change now, check it, and report.]"
     assert notes(events) == [(9, told)]
 
 

@@ -84,7 +84,8 @@ HOMES = {
     "typer": {"cli", "options"},
     "click": {"cli", "options"},
     "rich": {"render"},
-    "git": {"git"},
+    "git": set[str](),  # GitPython: its import runs git, and its object store is out of favour upstream
+    "gitdb": set[str](),
     "unidiff": {"patching"},
     "pydantic": set[str](),
     "jsonschema": {"structured"},

@@ -62,7 +62,14 @@ def test_the_users_own_special_folders_are_as_shut_as_the_usual_ones() -> None:
     [
         *("conftest.py", "tests/conftest.py", "setup.py", "Makefile", "lib/site.pth", "package.json"),
         *("pyproject.toml", ".gitattributes", "AGENTS.md", "Dockerfile", "docker/Dockerfile.dev"),
-        *(".bashrc", ".ssh/authorized_keys", ".gitconfig", "dotfiles/.zshenv"),
+        *(".bashrc", ".ssh/authorized_keys", ".gitconfig", "dotfiles/.zshenv", ".pdbrc", "pyvenv.cfg"),
+        *(
+            "a.code-workspace",
+            "rust-toolchain.toml",
+            "CLAUDE.local.md",
+            ".clinerules",
+            ".kiro/settings/mcp.json",
+        ),
         *("vite.config.ts", "jest.config.js", "build.rs", "CMakeLists.txt", ".github/workflows/ci.yml"),
     ],
 )

@@ -134,6 +134,18 @@ def test_a_line_of_a_key_is_known_without_those_around_it() -> None:
         ("certs/server.pem", "key"),
         ("tests/fixtures/a.key", "key"),
         ("keyboard.py", "open"),
+        (".env~", "secret"),
+        ("#.env#", "secret"),
+        (".#.env", "secret"),
+        ("sub/.env.~12~", "secret"),
+        (".netrc.swp", "secret"),
+        (".id_rsa.swp", "secret"),
+        ("credentials.tfrc.json.bak", "secret"),
+        (".aws/credentials.old", "secret"),
+        (".npmrc.orig", "with token"),
+        ("server.key~", "key"),
+        ("notes.txt~", "open"),
+        ("~", "open"),
     ],
 )
 def test_the_name_says_what_kind_of_file_it_is(path: str, kind: str) -> None:

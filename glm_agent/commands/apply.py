@@ -65,7 +65,9 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     patch, encoding = decode(_read(asked.source))
     folder = config.working_folder(asked.cd)
     # what the user asks for may change whatever the user may, but never what is git's own
-    top = find_root(folder) or folder
+    root = find_root(folder)
+    stores.require_own(root)
+    top = root or folder
     workspace = Workspace(top, Secrets(("*",)), lambda path: None, intents=stores.intents(top))
     lock = None if asked.check else hold(top, config.state_home())
     mended = [] if asked.check else stores.recover(top, alone=True)

@@ -22,7 +22,7 @@ from ..render.sanitize import clean
 from ..replica import Replica
 from ..settings import Settings
 from ..types import Event, Finished, Json, Memo, Started
-from . import artefacts
+from . import artefacts, stores
 from .notes import Notes, can_ask
 from .signals import TIME_IS_UP, Signals
 from .tally import Tally
@@ -227,6 +227,7 @@ def conduct(
     try:
         folder = config.working_folder(flags.get("cd"), start)
         root = find_root(folder)
+        stores.require_own(root)
         settings = config.load(given, folder, root, start)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a result
         problem = error

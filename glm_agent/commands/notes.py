@@ -44,15 +44,16 @@ class Notes:
         return "\n".join(taken)
 
     def pass_on(self, tool: Tool) -> Tool:
-        """`tool`, which ends what it says with the notes that came meanwhile."""
+        """`tool`, with whose result go the notes that came meanwhile."""
 
         def run(arguments: Arguments, cancel: threading.Event) -> ToolOutput:
             try:
                 output = tool.run(arguments, cancel)
             except ToolError as error:
-                error.args = (f"{error}{self._told()}",)
+                if told := self._told():
+                    return ToolOutput(f"error: {error}", ok=False, details=dict(error.details), note=told)
                 raise
-            return output._replace(content=output.content + self._told())
+            return output._replace(note=self._told())
 
         return tool._replace(run=run)
 

@@ -139,7 +139,8 @@ class _Player:
             result = self._waiting.pop(place)[2]
             self.given += 1
             details: Json = {"final": True} if result.get("final") else {}
-            return ToolOutput(string(result.get("content")), result.get("ok") is True, details)
+            content, note = string(result.get("content")), string(result.get("note"))
+            return ToolOutput(content, result.get("ok") is True, details, note)
 
         return tool._replace(run=run, takes_raw=True)
 
@@ -212,7 +213,7 @@ def _open(start: Json, player: _Player, folder: Path) -> tuple[Client, list[Tool
     facts, rules = ([string(one) for one in sequence(start.get(name))] for name in ("facts", "rules"))
     told = [Instruction(*map(string, sequence(one)[:2])) for one in sequence(start.get("told"))]
     end, framed = instructions.frame(string(start.get("session")))
-    system = instructions.system_prompt(command, kit, facts, told, [framed, *rules])
+    system = instructions.system_prompt(command, kit, facts, told, [framed, *rules], end)
     provider = dialects.find_provider(string(start.get("provider")))
     model = dialects.find_model(provider, string(start.get("model")))
     dialect, _ = dialects.dialect(provider, model, system, kit, Wish(**_wish(start)))

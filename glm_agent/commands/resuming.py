@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import threading
 import time
@@ -46,6 +47,11 @@ _OF_ONE_RUN = {
 _WAYS = ("dry_run", "worktree", "attempts", "commit", "branch")  # where the result goes
 _OVER = {"success", "error_verify", "error_no_changes", "error_policy", "error_schema"}
 _TOLD = ("append_system_prompt", "agents_md", "bare", "json_schema")  # what the system prompt hangs on
+# what the user allowed then, and may not have in mind now
+_WIDER = (
+    *("base_url", "insecure_http", "env_file", "sandbox", "sandbox_read", "network", "allow_secrets"),
+    *("allow_path", "run_hooks"),
+)
 _LANDING = ". Secure a working change now, check it, and report.]"
 _UNKNOWN = (
     "outcome unknown: the run was interrupted while this command ran, and it was not run again; look at what "
@@ -104,13 +110,15 @@ def find(again: Again, flags: Mapping[str, object], command: str | None) -> jour
     Raises UsageError if there is none.
     """
     home = config.state_home()
+    folder = config.working_folder(flags.get("cd"))
+    root = find_root(folder)
+    stores.require_own(root)
     if again.name is not None:
         session = journal.load(journal.find(home, again.name))
         if "task" not in session.kept or command not in (None, session.started.get("command")):
             raise UsageError(f"session {session.id} cannot go on as `{command or 'resume'}`")
         return session
-    folder = config.working_folder(flags.get("cd"))
-    top = str(find_root(folder) or folder)
+    top = str(root or folder)
     for place in journal.sessions(home):
         with suppress(RepositoryError):  # a newer program's
             session = journal.load(place)
@@ -175,7 +183,7 @@ def spent(session: journal.Session) -> tuple[int, int, bool]:
     """Turns and calls until now, and whether the model was told to come to an end."""
     results = [message for message in session.messages if isinstance(message, ToolResult)]
     turns = sum(isinstance(message, Assistant) for message in session.messages)
-    return turns, len(results), any(_LANDING in result.content for result in results)
+    return turns, len(results), any(_LANDING in result.note for result in results)
 
 
 def steps(session: journal.Session) -> Iterator[Json]:
@@ -188,6 +196,8 @@ def steps(session: journal.Session) -> Iterator[Json]:
 def told(session: journal.Session, dialect: Dialect, stage: Stage) -> tuple[Dialect, list[str]]:
     """The dialect with the system prompt of before, if it can be the same; what to say of what is not."""
     notices: list[str] = []
+    if wider := " ".join(_wider(mapping(session.kept.get("flags")), stage.settings)):
+        notices.append(f"the session goes on with what it was begun with: {wider}")
     if session.damaged:
         notices.append(f"the session's journal has {session.damaged} damaged lines, which are left out")
     model = string(session.started.get("model"))
@@ -202,6 +212,24 @@ def told(session: journal.Session, dialect: Dialect, stage: Stage) -> tuple[Dial
         return dialect, notices
     kept = session.kept
     return dialect._replace(system=string(kept.get("system")), end=string(kept.get("end"))), notices
+
+
+def _wider(flags: Json, settings: Settings) -> Iterator[str]:
+    """What of the session's flags lets it do more than is usual, as it is typed, if it still holds."""
+    now = dict(_flags(settings))
+    for name in _WIDER:
+        value = now.get(name)
+        if not value or value != flags.get(name) or _is_usual(name, value):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        values = [""] if value is True else sequence(value) or [value]
+        yield from (f"{option} {shlex.quote(str(one))}" if one else option for one in values)
+
+
+def _is_usual(name: str, value: object) -> bool:
+    if name == "sandbox":
+        return value != "danger-full-access"
+    return name == "base_url" and str(value).startswith("http:") and config.is_private(str(value))
 
 
 def recalling(session: journal.Session, kit: Kit, workspace: Workspace, writes: Intents) -> list[Tool]:

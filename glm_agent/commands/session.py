@@ -133,7 +133,7 @@ def _dialect(stage: Stage, kit: Sequence[Tool], brief: Brief, past: Past | None)
     settings = stage.settings
     end, framed = instructions.frame(brief.session)
     extra = [framed, *brief.rules]
-    system = instructions.system_prompt(brief.command, kit, brief.facts, brief.told, extra)
+    system = instructions.system_prompt(brief.command, kit, brief.facts, brief.told, extra, end)
     wish = Wish(settings.thinking, settings.effort, settings.temperature, settings.max_tokens)
     dialect, notices = dialects.dialect(*choose_model(settings), system, kit, wish)
     dialect = dialect._replace(end=end)

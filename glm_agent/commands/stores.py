@@ -7,15 +7,25 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import config, recovery, reversal
+from .. import config, recovery, repository, reversal
 from ..errors import RepositoryError
 from ..intents import Intents
 from ..lock import hold
+from ..paths import shown
 
 
 def key(top: Path) -> str:
     """The name of the folders in which things of the work tree `top` are kept."""
     return hashlib.sha256(os.fsencode(top.resolve())).hexdigest()[:16]
+
+
+def require_own(root: Path | None) -> None:
+    """Raises RepositoryError if what we would believe about earlier runs comes from the repository itself."""
+    if root and (file := repository.brings(root, config.state_home())):
+        raise RepositoryError(
+            f"{shown(file)} is part of the repository, and so not ours; remove it, or set XDG_STATE_HOME to "
+            "a folder of your own"
+        )
 
 
 def intents(top: Path, keep: Path | None = None) -> Intents:

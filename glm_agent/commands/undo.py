@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .. import __version__, config, journal, keeping, outcome, repository, restore, reversal, state
 from ..errors import AgentError, Cancelled, RepositoryError, UsageError
 from ..git import find_root
+from ..gitdir import is_special
 from ..keeping import Keeper, Record
 from ..lock import hold
 from ..outcome import Outcome
@@ -135,6 +136,7 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
     if root is None:
         raise RepositoryError(f"{folder} is not in a git repository; run where the session ran")
     repository.places(root)
+    stores.require_own(root)
     found, record = _choose(root, asked.session)
     lock = hold(root, None if asked.check else config.state_home())
     try:
@@ -150,6 +152,7 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
                 f"changed since session {found.name}, so nothing was undone: {named(prepared.changed)}; "
                 "--force puts them back all the same, and `glm-agent undo` takes that back"
             )
+        _require_replaceable(root, prepared.steps)
         if asked.check or not prepared.steps:
             return _Done(found.name, prepared.rows(), notes=tuple(mended))
         with signals.deferred():  # it is short, and what was done is said
@@ -164,6 +167,14 @@ def _mend(root: Path, is_between: bool, is_check: bool) -> list[str]:
     if not is_check:
         return stores.recover(root, alone=True)
     return ["an undo was cut short here, and the next run that writes finishes it"] if is_between else []
+
+
+def _require_replaceable(root: Path, steps: list[Step]) -> None:
+    """Raises RepositoryError for what no undo could bring back, and so none takes away."""
+    special = [step.path for step in steps if is_special(root / step.path)]
+    if special:
+        what = f"{named(special)} is a FIFO, socket or device now"
+        raise RepositoryError(f"{what}, so nothing was undone; remove it, and undo again")
 
 
 def _choose(root: Path, name: str | None) -> tuple[Path, Record]:

@@ -75,7 +75,7 @@ def _call(call: ToolCall) -> Json:
 
 
 def _result(result: ToolResult) -> Json:
-    found: Json = {"source_call_id": result.call_id, "content": result.content}
+    found: Json = {"source_call_id": result.call_id, "content": result.content + result.note}
     return found if result.ok else {**found, "extra": {"is_error": True}}
 
 

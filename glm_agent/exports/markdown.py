@@ -49,7 +49,8 @@ def _call(done: Done) -> Iterator[str]:
     if done.result is None:
         yield from (f"- {_plain(what)}: no result", "")
     else:
-        yield from _details(f"{what} \u2192 {effect(done.call, done.result)}", done.result.content)
+        said = done.result.content + done.result.note
+        yield from _details(f"{what} \u2192 {effect(done.call, done.result)}", said)
 
 
 def _details(summary: str, text: str) -> Iterator[str]:

@@ -74,7 +74,8 @@ def _call(done: Done) -> Iterator[str]:
         yield from _details(f"{what} \u2192 no result", done.call.arguments)
     else:
         shown = f"{what} \u2192 {effect(done.call, done.result)}"
-        yield from _details(shown, done.call.arguments, done.result.content, failed=not done.result.ok)
+        said = done.result.content + done.result.note
+        yield from _details(shown, done.call.arguments, said, failed=not done.result.ok)
 
 
 def _details(summary: str, *texts: str, failed: bool = False) -> Iterator[str]:

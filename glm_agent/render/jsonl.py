@@ -187,7 +187,7 @@ def _answer(message: ToolResult) -> Json:
         "type": "tool_result",
         "tool_use_id": message.call_id,
         "is_error": not message.ok,
-        "content": message.content,
+        "content": message.content + message.note,
     }
     return {"role": "user", "content": [answer]}
 

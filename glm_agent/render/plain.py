@@ -7,6 +7,7 @@ command to the program that reads the log.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from ..types import (
@@ -54,7 +55,7 @@ class Look(NamedTuple):
 
     def answer(self, message: ToolResult) -> ToolResult:
         """A result, redacted already, for the same reason."""
-        return ToolResult(message.call_id, self.redact(message.content), message.ok, message.details)
+        return replace(message, content=self.redact(message.content))
 
 
 class Plain:

@@ -162,9 +162,10 @@ def _said(message: Message) -> Json:
     match message:
         case User(text):
             return {"role": "user", "text": text}
-        case ToolResult(call_id=call_id, content=content, ok=ok, details=details):
-            final = {"final": True} if "final" in details else {}
-            return {"role": "tool", "call_id": call_id, "content": content, "ok": ok, **final}
+        case ToolResult(call_id=call_id, content=content, ok=ok, details=details, note=note):
+            more: Json = {"final": True} if "final" in details else {}
+            more |= {"note": note} if note else {}
+            return {"role": "tool", "call_id": call_id, "content": content, "ok": ok, **more}
         case Assistant(text=text, calls=calls):
             return {"role": "assistant", "text": text, "calls": [asdict(call) for call in calls]}
 

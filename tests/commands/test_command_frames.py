@@ -57,7 +57,9 @@ def test_what_a_tool_returned_ends_where_no_file_could_say(glm: Run, model: list
         session = glm("fix", "Go.", *to(server.url), "--json").result["session_id"]
     messages = server.requests[-1].body["messages"]
     end, told = instructions.frame(session)
-    assert told in messages[0]["content"]
+    system = messages[0]["content"]
+    assert system.count(end) == 2, "after the project's instructions, and where the model is told of it"
+    assert f"GitHub token withheld]\n{end}\n\n{told}" in system
     results = [message["content"] for message in messages if message["role"] == "tool"]
     assert [result.count(end) for result in results] == [1, 1, 1, 1]
     assert all(result.rpartition("\n")[2].startswith(end) for result in results)

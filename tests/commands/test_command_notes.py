@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import sys
 import time
@@ -85,7 +86,7 @@ def test_a_note_goes_to_the_model_with_the_next_result(repo: Path) -> None:
         terminal.type("use plus\n")
         assert terminal.end() == 0, terminal.shown
         said = [str(message["content"]) for message in server.requests[1].body["messages"]]
-    assert "\n\n[note from the user: use plus]\n[end " in said[-1]
+    assert re.search(r"\n\[end [0-9a-f]{8}\]\n\n\[note from the user: use plus\]$", said[-1])
     assert (repo / "calc.py").read_text().endswith(RIGHT)
 
 

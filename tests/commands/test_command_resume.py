@@ -259,3 +259,17 @@ def test_a_session_of_a_thousand_turns_goes_on_in_two_seconds(tree: Path, home: 
     assert ended.code == 0, ended
     assert len(body["messages"]) > 1000
     assert ended.seconds < 2
+
+
+def test_what_a_session_may_do_beyond_the_usual_is_said_when_it_goes_on(glm: Run) -> None:
+    wider = ("--allow-secrets", "*.pem", "--network", "--allow-secrets", "my keys", "--sandbox", "read-only")
+    with Server([DONE] * 3) as server:
+        glm("ask", "What?", *wider, *to(server.url), "--json")
+        ran = glm("ask", "-c", "Why?", "--json")
+        less = glm("ask", "-c", "Why?", "--no-network", "--allow-secrets", ".env", "--json")
+    said = "the session goes on with what it was begun with: "
+    notices = [event["text"] for event in ran.events if event.get("subtype") == "notice"]
+    assert [text for text in notices if said in text] == [
+        f"{said}--network --allow-secrets '*.pem' --allow-secrets 'my keys'"
+    ]
+    assert said not in less.out

@@ -341,6 +341,22 @@ def test_a_search_that_git_waits_in_is_ended_and_says_why(place: Place) -> None:
 
 
 @pytest.mark.slow
+def test_a_git_of_the_repository_is_not_run_where_a_private_copy_is_worked_in(
+    place: Place, glm: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the repository's own environment is activated."""
+    (place.repo / "bin").mkdir()
+    shutil.copy(place._replace(name="git").payload, place.repo / "bin/git")
+    monkeypatch.setenv("PATH", f"{place.repo}/bin:{os.environ['PATH']}")
+    subprocess.run(["git", "status"], cwd=place.repo, stdin=subprocess.DEVNULL, check=True)
+    assert fired(place) == ["git"]
+    place.canary.unlink()
+    with Server([*LOOK, CHANGE, DONE], strict=True) as server:
+        ran = glm("fix", "Add.", "--worktree", *to(server.url), "--json", at=place.repo)
+    assert (ran.code, fired(place)) == (0, [])
+
+
+@pytest.mark.slow
 def test_it_can_be_called_by_a_hook_of_git(place: Place) -> None:
     """A hook has GIT_DIR and GIT_INDEX_FILE in its environment, relative to the work tree."""
     hook = place.repo / ".git/hooks/pre-commit"
