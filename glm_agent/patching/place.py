@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from . import locate
 from .clean import has_entity, unescape
-from .indent import NONE, Block, Shift, agreed, foreign
+from .indent import NONE, Block, Shift, agreed, foreign, indent_of
 from .locate import Source, Spot
 from .parse import Hunk
-from .refusal import PatchRefused
+from .refusal import NO_SINGLE_WAY, PatchRefused
 from .splice import Placement
 
 _ENOUGH = 2  # lines that are not blank: what is left of a hunk without a stale line has to have so many
@@ -18,6 +18,7 @@ _ESCAPED = (
     "if they are meant so, write them with the tool `edit`; else send the patch without &lt; and the like"
 )
 _APPLIED = "already applied"
+_BARE = "its context has no space before it, and what it adds may be meant otherwise"
 _NOWHERE = "nothing says where it belongs"
 _SEVERAL = 3  # lines that stand in a file by no chance
 _OUTER = 10  # lines of context that are looked at for a stale one
@@ -70,6 +71,8 @@ def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) 
     if not block:
         return Placement(hunk, _insertion(source, hunk, path, number), NONE)
     spot = locate.search(source, block, at, hunk.anchors if at is None else ())
+    if hunk.ends and spot and not isinstance(spot, Spot):
+        spot = _at_the_end(source, block) or spot
     if not spot and (trimmed := _without_stale(source, hunk, at)):
         return trimmed
     if not isinstance(spot, Spot):
@@ -80,6 +83,8 @@ def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) 
         spot = locate.refuse(source, block, spot, path, number)
     if _doubled(source, hunk, spot):
         raise PatchRefused(f"{_APPLIED}: the added lines stand there", path, number, "go on, or add context")
+    if hunk.bare and _is_doubtful(source, hunk, spot):
+        raise PatchRefused(_BARE, path, number, "write a space before every line of context")
     return Placement(hunk, spot, NONE)
 
 
@@ -87,9 +92,32 @@ def _insertion(source: Source, hunk: Hunk, path: str, number: int) -> Spot:
     """Where lines without context go: into an empty file, or below a line number that others vouch for."""
     if not source.lines:
         return Spot(0, locate.EXACT)
+    if hunk.ends and hunk.start is None and source.final:
+        return Spot(len(source.lines), locate.EXACT)
     if not hunk.inserts or hunk.start is None or hunk.start > len(source.lines):
         raise PatchRefused(_NOWHERE, path, number, "add lines of context")
     return Spot(hunk.start, locate.EXACT, by_number=True)
+
+
+def _at_the_end(source: Source, block: Sequence[str]) -> Spot | None:
+    """Where a block stands that is said to be the end of the file, if it says something."""
+    at = len(source.lines) - len(block)
+    rungs = range(locate.TRAILING_SPACE + 1) if any(line.strip() for line in block) else ()
+    return next((Spot(at, rung) for rung in rungs if source.fits(block, at, rung)), None)
+
+
+def _is_doubtful(source: Source, hunk: Hunk, spot: Spot) -> bool:
+    """Whether an added line among context without prefixes may be context too, or have one more prefix."""
+    there = source.lines[max(0, spot.at - 1) : spot.at + len(hunk.before) + 1]
+    added = [line.text for line in hunk.lines if line.tag == "+"]
+    uneven = any(map(_is_uneven, there))
+    return any(
+        line.startswith("+") or f"+{line}" in there or (not uneven and _is_uneven(line)) for line in added
+    )
+
+
+def _is_uneven(line: str) -> bool:
+    return "\t" not in indent_of(line) and bool(len(indent_of(line)) % 2)
 
 
 def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
@@ -225,7 +253,7 @@ def _shifted(source: Source, placements: Sequence[Placement], path: str) -> list
         shift = agreed(blocks)
     if shift is None:
         hint = "copy the file's own indentation into every line of each hunk"
-        raise PatchRefused("its indentation differs from the file's in no single way", path, None, hint)
+        raise PatchRefused(NO_SINGLE_WAY, path, None, hint)
     copied = [sent for block in blocks for sent, found in block.old if sent[0] == found[0]]
     if shift == NONE and foreign(source.lines, copied, [line for block in blocks for line in block.added]):
         hint = "indent the added lines as the file does"
