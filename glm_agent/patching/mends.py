@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .body import Body
@@ -12,6 +12,7 @@ from .parse import Mend
 
 _NUMBERED = re.compile(r" *([0-9]{1,7})((?:[\t:|│→ ].*)?)", re.DOTALL)
 _MARKS = ("\t", " | ", "| ", "|", " │ ", "│", "→", ": ", ":", " ")
+_FIRST = 50  # lines: no numbers here, none at all
 
 
 class _Unnumbered(NamedTuple):
@@ -105,7 +106,11 @@ def _number(text: str, mark: str) -> tuple[int, str] | None:
     return int(match[1]), match[2][len(mark) :]
 
 
-MENDS: tuple[tuple[str, Mend], ...] = (
-    ("context without a space before it", bared),
-    *(("line numbers", unnumbered(mark)) for mark in _MARKS),
-)
+def mends(bodies: Sequence[Body]) -> Iterator[tuple[str, Mend]]:
+    """Those that may have something to do, and what is then overlooked."""
+    if any(body.bare for body in bodies):
+        yield "context without a space before it", bared
+    first = bodies[0].lines if bodies else []
+    for mark in _MARKS:
+        if any(_number(text, mark) for _, text in first[:_FIRST]):
+            yield "line numbers", unnumbered(mark)

@@ -17,6 +17,7 @@ from .clean import clean
 from .refusal import PatchRefused
 
 LIMIT = 4 * 1024 * 1024  # characters of patch
+_LINES = 100_000  # more would take seconds
 _HUNKS = 20_000
 _NEXT_STEP = "send a unified diff: --- a/path, +++ b/path, @@ -line,count +line,count @@, then the lines"
 _OPERATION = re.compile(r"\*\*\* (?:\w+ File|Move to)\b")
@@ -110,7 +111,10 @@ def parse(text: str, reverse: bool = False, mend: Mend | None = None) -> list[Fi
     """
     if len(text) > LIMIT:
         raise PatchRefused(f"the patch is longer than {LIMIT} characters", hint="send it in parts")
-    files = _said(_Reader(clean(text)).read())
+    lines = clean(text)
+    if len(lines) > _LINES:
+        raise PatchRefused(f"the patch has more than {_LINES} lines", hint="send it in parts")
+    files = _said(_Reader(lines).read())
     if sum(len(file.bodies) for file in files) > _HUNKS:
         raise PatchRefused(f"more than {_HUNKS} hunks", hint="send it in parts")
     if mend and not mend([body for file in files for body in file.bodies]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from . import locate
 from .clean import has_entity, unescape
@@ -125,10 +127,11 @@ def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
     sure = [placement for _, placement in found if not placement.spot.by_number]
     offsets = {_offset(placement) for placement in sure} - {None}
     exact = offsets == {0} and all(placement.spot.rung <= locate.TRAILING_SPACE for placement in sure)
+    growth = _Growth([placement.hunk for _, placement in found])
     for number, (hunk, spot, shift) in found:
         if not spot.by_number:
             continue
-        moved = _moved(hunk, [placement.hunk for _, placement in found])
+        moved = _moved(hunk, growth)
         meant = spot.rung == locate.EXACT and _offset(Placement(hunk, spot, shift)) == 0
         vouched = (exact or (meant and bool(hunk.before))) and moved == 0
         if not any(char.isalnum() for line in hunk.before for char in line) and not vouched:
@@ -139,15 +142,27 @@ def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
             raise PatchRefused(reason, path, number, "add lines around it")
 
 
-def _moved(hunk: Hunk, hunks: Sequence[Hunk]) -> int:
+class _Growth:
+    """By how many lines the hunks above a line of the old file make it longer."""
+
+    def __init__(self, hunks: Sequence[Hunk]) -> None:
+        steps = sorted(
+            (hunk.start, hunk.count("+") - hunk.count("-")) for hunk in hunks if hunk.start is not None
+        )
+        self._starts = [start for start, _ in steps]
+        self._sums = list(accumulate((grown for _, grown in steps), initial=0))
+
+    def above(self, line: int) -> int:
+        return self._sums[bisect_left(self._starts, line)]
+
+
+def _moved(hunk: Hunk, growth: _Growth) -> int:
     """How far the new line number is from what the old one and the hunks above say; 0 if it tells nothing."""
     if hunk.start is None or hunk.new_start is None:
         return 0
     start = hunk.start + (not hunk.before)
     moved = hunk.new_start + (not hunk.after) - start
-    above = [other for other in hunks if other.start is not None and other.start < hunk.start]
-    grown = sum(other.count("+") - other.count("-") for other in above)
-    return 0 if hunk.before and moved == 0 else moved - grown
+    return 0 if hunk.before and moved == 0 else moved - growth.above(hunk.start)
 
 
 def _offset(placement: Placement) -> int | None:

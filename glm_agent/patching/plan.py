@@ -8,8 +8,9 @@ from dataclasses import replace
 from ..paths import shown
 from . import glue, names, verbatim
 from .change import FileChange, Placed, Texts
+from .clean import has_entity
 from .locate import LOOK_ALIKE, TOLERANCES, Source
-from .mends import MENDS, unescaped
+from .mends import mends, unescaped
 from .parse import FilePatch, Hunk, parse
 from .place import place, stands
 from .refusal import MISSING_LINES, NO_FILE, NO_SINGLE_WAY, PatchRefused, numbered
@@ -62,21 +63,24 @@ def plan(patch_text: str, before: Texts, reverse: bool = False) -> list[FileChan
     except PatchRefused as refusal:
         if refusal.reason not in (MISSING_LINES, NO_SINGLE_WAY):
             raise
-        if refusal.reason == MISSING_LINES and (files := parse(text, reverse, unescaped)):
-            return _plan(files, before)
-        if found := _mended(text, other, before, reverse):
+        if refusal.reason == MISSING_LINES and has_entity(text) and (bare := parse(text, reverse, unescaped)):
+            return _plan(bare, before)
+        if found := _mended(files, text, other, before, reverse):
             return found
         raise
 
 
-def _mended(text: str, other: str | None, before: Texts, reverse: bool) -> list[FileChange] | None:
+def _mended(
+    files: Sequence[FilePatch], text: str, other: str | None, before: Texts, reverse: bool
+) -> list[FileChange] | None:
     """The plan of the one other reading that fits exactly."""
-    ways = [(text, tolerance, mend) for tolerance, mend in MENDS]
+    bodies = [body for file in files for body in file.bodies]
+    ways = [(text, tolerance, mend) for tolerance, mend in mends(bodies)]
     found: list[list[FileChange]] = []
     for sent, tolerance, mend in [*ways, (other, "what is behind its last line", None)]:
         try:
-            files = parse(sent, reverse, mend) if sent else []
-            changes = _plan(files, before) if files else []
+            read = parse(sent, reverse, mend) if sent else []
+            changes = _plan(read, before) if read else []
         except PatchRefused:
             continue
         if changes and _is_exact(changes):
