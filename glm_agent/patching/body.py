@@ -57,6 +57,14 @@ class Body:
     def count(self, tags: str) -> int:
         return sum(tag in tags for tag, _ in self.lines)
 
+    def old_without_prefixes(self) -> list[str]:
+        """The old lines if no context had a space before it: what was taken for one belongs to them."""
+        return [
+            f" {text}" if tag == " " and text and at not in self.bare else text
+            for at, (tag, text) in enumerate(self.lines)
+            if tag != "+"
+        ]
+
     def rebuilt(self) -> str:
         head = f"@@ -1,{self.count(' -')} +1,{self.count(' +')} @@\n"
         return head + "".join(f"{tag}{text}\n" for tag, text in self.lines) if self.lines else ""

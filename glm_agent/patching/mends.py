@@ -12,6 +12,7 @@ from .parse import Mend
 
 _NUMBERED = re.compile(r" *([0-9]{1,7})((?:[\t:|│→ ].*)?)", re.DOTALL)
 _MARKS = ("\t", " | ", "| ", "|", " │ ", "│", "→", ": ", ":", " ")
+_MANY = 20_000  # lines: to read more in every way takes long
 _FIRST = 50  # lines: no numbers here, none at all
 
 
@@ -36,13 +37,13 @@ def bared(bodies: Sequence[Body]) -> bool:
     """Without the space before any line of context, where some line shows that it has none."""
     found = False
     for body in bodies:
-        spaced = [
+        spaced = {
             at for at, (tag, text) in enumerate(body.lines) if tag == " " and text and at not in body.bare
-        ]
+        }
         if body.bare and spaced:
             found = True
-            for at in spaced:
-                body.lines[at] = (" ", " " + body.lines[at][1])
+            body.lines = [(tag, " " * (at in spaced) + text) for at, (tag, text) in enumerate(body.lines)]
+            body.bare |= spaced
             body.header.start = body.header.new_start = None
     return found
 
@@ -108,6 +109,8 @@ def _number(text: str, mark: str) -> tuple[int, str] | None:
 
 def mends(bodies: Sequence[Body]) -> Iterator[tuple[str, Mend]]:
     """Those that may have something to do, and what is then overlooked."""
+    if sum(len(body.lines) for body in bodies) > _MANY:
+        return
     if any(body.bare for body in bodies):
         yield "context without a space before it", bared
     first = bodies[0].lines if bodies else []

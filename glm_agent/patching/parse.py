@@ -40,8 +40,8 @@ class Hunk:
     """`start` is the line given for the old file (from 1), `new_start` for the new; None if none was.
 
     `old_bare` and `new_bare`: that side was marked as ending without a newline. `anchors`: lines that stand
-    somewhere above, the outermost first. `inserts`: the header says that no old line is touched. `bare`: some
-    context had no space before it. `ends`: the last old line is the file's last.
+    somewhere above, the outermost first. `inserts`: the header says that no old line is touched. `bare`:
+    the old lines as if no context had a space before it, if some had none. `ends`: they end the file.
     """
 
     lines: list[Line]
@@ -51,7 +51,7 @@ class Hunk:
     anchors: tuple[str, ...] = ()
     inserts: bool = False
     new_start: int | None = None
-    bare: bool = False
+    bare: list[str] = field(default_factory=list[str], compare=False)
     ends: bool = False
 
     @property
@@ -330,7 +330,7 @@ def _check(files: list[FilePatch]) -> None:
                     body.anchors,
                     inserts,
                     head.new_start,
-                    bool(body.bare),
+                    body.old_without_prefixes() if body.bare else [],
                     body.ends,
                 )
             )

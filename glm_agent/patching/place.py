@@ -109,17 +109,22 @@ def _at_the_end(source: Source, block: Sequence[str]) -> Spot | None:
 
 
 def _is_doubtful(source: Source, hunk: Hunk, spot: Spot) -> bool:
-    """Whether an added line among context without prefixes may be context too, or have one more prefix."""
+    """Whether a hunk with context that lost its prefixes may mean other lines, or belong elsewhere."""
+    if set(source.places(hunk.bare, locate.TRAILING_SPACE)) - {spot.at}:
+        return hunk.bare != hunk.before
     there = source.lines[max(0, spot.at - 1) : spot.at + len(hunk.before) + 1]
     added = [line.text for line in hunk.lines if line.tag == "+"]
-    uneven = any(map(_is_uneven, there))
-    return any(
-        line.startswith("+") or f"+{line}" in there or (not uneven and _is_uneven(line)) for line in added
-    )
+    if any(line.startswith("+") or f"+{line}" in there for line in added):
+        return True
+    if hunk.count("-"):  # which show the column
+        return False
+    known = {indent_of(line) for line in there if line.strip()}
+    return any(_is_beside(indent_of(line), known) for line in added if line.strip())
 
 
-def _is_uneven(line: str) -> bool:
-    return "\t" not in indent_of(line) and bool(len(indent_of(line)) % 2)
+def _is_beside(indent: str, known: set[str]) -> bool:
+    """Whether it is a column more or less than a `known` one, as if a prefix had been added or left out."""
+    return indent not in known and "\t" not in indent and not known.isdisjoint((indent[1:], indent + " "))
 
 
 def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
