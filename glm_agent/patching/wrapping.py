@@ -14,8 +14,13 @@ _BEFORE = r"^(?:[ \t]|\x1b\[[0-9;]*[mK])*"
 _HEAD = re.compile(_BEFORE + r"(?:--- ?\S|diff --git |\*\*\* (?:Begin Patch|\w+ File:)|@@ ?)", re.MULTILINE)
 _NAMED = re.compile(_BEFORE + r"(?:--- ?\S|\+\+\+ ?\S|diff --git |\*\*\* \w+ File:)", re.MULTILINE)
 _DEPTH = 4
-_HERE = re.compile(r"[^+\- @\\].*?<<-?\s*(['\"]?)(\w+)\1(?:\s*[|>&].*)?|<<-?\s*(['\"]?)(\w+)\3")
+_HERE = re.compile(r"[^+\- @\\].*?<<-?\s*(['\"]?)([A-Z_]\w*)\1(?:\s*[|>&].*)?|<<-?\s*(['\"]?)([A-Z_]\w*)\3")
+_OTHERWISE = re.compile(
+    r"\bcd\s+(?!['\"]?[/~$]|\.(?:/?\s|/?$|/?[;&]))|\s(?:-R|--reverse|-d|-C|--directory)\b(?!\s+\.?/?\s)"
+)
+_DIRECTORIES = ("workdir", "cwd", "working_directory", "directory", "dir")
 _EXPANDED = re.compile(r"\\[$`]")
+_NO_SHELL = "send the patch alone, with paths from the top of the tree"
 _END = "*** End Patch"
 
 
@@ -53,6 +58,8 @@ def _found(value: object, depth: int, path: str = "") -> Iterator[tuple[str, str
             yield value.strip("\n"), path
     elif isinstance(value, dict) and depth:
         fields = cast("dict[str, object]", value)
+        if any(fields.get(key) not in (None, "", ".", "./") for key in _DIRECTORIES):
+            return
         given = next((fields[key] for key in _PATHS if key in fields), path)
         for inner in fields.values():
             yield from _found(inner, depth - 1, given if isinstance(given, str) else path)
@@ -67,6 +74,8 @@ def without_shell(lines: list[str]) -> list[str]:
     above = [match for line in lines[:at] if (match := _HERE.fullmatch(line.strip()))]
     if not above:
         return lines
+    if any(_OTHERWISE.search(match[0]) for match in above):
+        raise PatchRefused("a shell command around it says where or how to apply it", hint=_NO_SHELL)
     word = above[-1][2] or above[-1][4]
     end = next((at for at, line in enumerate(lines[at:], at) if line.rstrip("\r") == word), None)
     if end is None:
