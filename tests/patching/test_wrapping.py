@@ -123,18 +123,37 @@ def test_the_numbers_before_lines_say_which_of_two_places_it_is() -> None:
     for numbers in ((3, 4), (2, 4)):
         with pytest.raises(PatchRefused):
             apply_patch(patch.format(*numbers), {"f": TWICE})
-
-
-@pytest.mark.parametrize("added", ["80: c", "3: c\n+d"])
-def test_numbers_that_added_lines_may_really_have_are_refused(added: str) -> None:
     with pytest.raises(PatchRefused, match="these lines are not in the file"):
-        apply_patch(f"--- a/f\n+++ b/f\n@@\n 1: a\n 2: b\n+{added}\n", {"f": "a\nb\n"})
+        apply_patch(patch.format(2, 3).replace("@@", "@@ -6,2 +6,2 @@"), {"f": TWICE})
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (" 1: a\n 2: b\n+80: c\n", "a\nb\n"),
+        (" 1: a\n 2: b\n+3: c\n+d\n", "a\nb\n"),
+        (" 1: 1: a\n 2: 2: b\n+3: c\n", "1: a\n2: b\n"),
+        (" 1: a\n-2: b\n+c\n", "  a\n  b\n"),
+        (" 1: a\n-2: b\n+2: B\n@@\n-3: c\n+C\n", "a\nb\nc\n"),
+    ],
+)
+def test_numbers_that_lines_may_really_have_are_refused(body: str, text: str) -> None:
+    with pytest.raises(PatchRefused, match="these lines are not in the file"):
+        apply_patch(f"--- a/f\n+++ b/f\n@@\n{body}", {"f": text})
+
+
+def test_two_marks_behind_the_numbers_that_both_fit_are_refused() -> None:
+    with pytest.raises(PatchRefused, match="these lines are not in the file"):
+        apply_patch(
+            "--- a/f\n+++ b/f\n@@ -9 +9 @@\n 1| a\n-2| b\n+c\n", {"f": " a\n b\n" + "z\n" * 9 + "a\nb\n"}
+        )
 
 
 @pytest.mark.parametrize(
     ("body", "text"),
     [
         ("x\n++i;\ny\n", "x\n++i;\ny\n"),  # context
+        ("x\ny\n+i\n", "x\ny\n+i\n"),  # context too
         ("x\n+ i\ny\n", "x\ny\n"),  # one space too many
         ("def f():\n    a = 1\n+   b = 2\n", "def f():\n    a = 1\n"),  # its first space is the mark
         ("x\n    a\n+        b\n", "x\n    a\nx\n   a\n"),  # with and without a space for the mark
@@ -149,6 +168,11 @@ def test_context_without_prefixes_in_doubt_is_refused(body: str, text: str) -> N
 def test_context_without_prefixes_stands_in_the_file_once() -> None:
     patch = "--- a/f.py\n+++ b/f.py\n@@\ndef f():\n    a = 1\n+    c = 3\n    b = 2\n"
     assert apply_patch(patch, BEFORE) == {"f.py": TEXT.replace("    b", "    c = 3\n    b")}
+
+
+def test_a_hunk_sent_twice_may_have_its_prefixes_but_once() -> None:
+    patch = "--- a/f\n+++ b/f\n@@\n x\n-y\n+z\n@@\nx\n-y\n+z\n"
+    assert apply_patch(patch, {"f": "x\ny\n"}) == {"f": "x\nz\n"}
 
 
 def test_the_end_of_the_file_is_a_place() -> None:
@@ -169,6 +193,8 @@ def test_a_prefix_of_an_envelope_is_a_directory_where_there_is_one() -> None:
 def test_removed_lines_may_look_like_names_without_a_space() -> None:
     patch = "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n---a/q\n+++b/q\n x\n"
     assert apply_patch(patch, {"f": "--a/q\nx\n"}) == {"f": "++b/q\nx\n"}
+    with pytest.raises(PatchRefused, match="a hunk without a file name"):
+        apply_patch("---a/f\n+++b/g\n@@\n-x\n+y\n", {"g": "x\n"})
 
 
 @pytest.mark.slow
