@@ -14,7 +14,14 @@ _END = re.compile(r"@@|diff --git |Index: |```|\*\*\* |(?:</[\w-]+>)+$|<\|\w+\|>
 _CLOSING = re.compile(r"</([\w-]+)>")
 _FENCE = "```"
 _ABOVE = 4000  # lines in which that which stands around the patch is looked for
-_ENVELOPE = re.compile(r"\*\*\* (Update|Add|Delete) File: *(.+)")
+_ENVELOPE = re.compile(r"\*\*\* (\w+) File: *(.+)")
+_KINDS = {
+    **dict.fromkeys(("Update", "Modify", "Change", "Edit"), "Update"),
+    **dict.fromkeys(("Add", "Create", "New"), "Add"),
+    **dict.fromkeys(("Delete", "Remove"), "Delete"),
+}
+_END_OF_FILE = "*** End of File"
+_UNSPACED = re.compile(r"---( ?)(\S.*)"), re.compile(r"\+\+\+( ?)(\S.*)")
 _SIGNATURE = re.compile(r"\d+\.\d+")
 _DIGITS = 9  # a line number with more is no line number
 
@@ -33,7 +40,10 @@ class Header:
 
 @dataclass(slots=True)
 class Body:
-    """A hunk's lines as (tag, text); `length` is the number of patch lines it took."""
+    """A hunk's lines as (tag, text); `length` is the number of patch lines it took.
+
+    `bare`: context without a space before it, by number. `ends`: the last old line is the file's last.
+    """
 
     header: Header
     lines: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -41,9 +51,19 @@ class Body:
     old_bare: bool = False
     new_bare: bool = False
     anchors: tuple[str, ...] = ()
+    bare: set[int] = field(default_factory=set[int])
+    ends: bool = False
 
     def count(self, tags: str) -> int:
         return sum(tag in tags for tag, _ in self.lines)
+
+    def old_without_prefixes(self) -> list[str]:
+        """The old lines if no context had a space before it: what was taken for one belongs to them."""
+        return [
+            f" {text}" if tag == " " and text and at not in self.bare else text
+            for at, (tag, text) in enumerate(self.lines)
+            if tag != "+"
+        ]
 
     def rebuilt(self) -> str:
         head = f"@@ -1,{self.count(' -')} +1,{self.count(' +')} @@\n"
@@ -61,6 +81,7 @@ class Body:
         elif line[0] in " +-":
             self.lines.append((line[0], line[1:]))
         else:
+            self.bare.add(len(self.lines))
             self.lines.append((" ", line))
 
 
@@ -99,19 +120,31 @@ def starts_file(lines: Sequence[str], at: int) -> tuple[str, str, str, int] | No
         return "pair", line[4:], "", 1
     if line.startswith("+++ ") and following.startswith("@@"):
         return "pair", "", line[4:], 1
-    return None
+    return _unspaced(line, following, lines[at + 2 : at + 3]) if line.startswith("---") else None
+
+
+def _unspaced(line: str, following: str, below: Sequence[str]) -> tuple[str, str, str, int] | None:
+    """The same for `---a/path` and `+++b/path`, which name one file right above a hunk."""
+    old, new = _UNSPACED[0].fullmatch(line), _UNSPACED[1].fullmatch(following)
+    if not old or not new or (old[1] and new[1]) or not below or not below[0].startswith("@@"):
+        return None
+    same = {name.partition("\t")[0].removeprefix(prefix) for name, prefix in ((old[2], "a/"), (new[2], "b/"))}
+    return ("pair", old[2], new[2], 2) if len(same - {"/dev/null"}) == 1 else None
 
 
 def envelope(line: str) -> tuple[str, str, str, int] | None:
     """The same for a line like `*** Update File: path`."""
     match = _ENVELOPE.match(line)
-    return (match[1], match[2], match[2], 1) if match else None
+    kind = _KINDS.get(match[1]) if match else None
+    return (kind, match[2], match[2], 1) if match and kind else None
 
 
 def read_body(lines: Sequence[str], at: int, header: Header, creates: bool) -> Body:
     """The hunk whose first line is `lines[at]`."""
     creates = creates or (header.start == 0 and header.old == 0)
-    return _counted(lines, at, header) or _looked(lines, at, header, creates)
+    body = _counted(lines, at, header) or _looked(lines, at, header, creates)
+    body.ends = _END_OF_FILE in (line.strip() for line in lines[at + body.length : at + body.length + 1])
+    return body
 
 
 def _counted(lines: Sequence[str], at: int, header: Header) -> Body | None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import cast
+
+from .wrapping import unwrapped, without_shell
 
 _HEADS = ("--- ", "+++ ", "@@", "diff --git ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
 _COLOURED_HEAD = re.compile(r"^(?:\x1b\[[0-9;]*[mK])+(?:@@|--- |\+\+\+ |diff --git )", re.MULTILINE)
 _INDENTED_HEAD = re.compile(r"([ \t]+)(?:--- |\+\+\+ |diff --git )")
 _END_OF_PATCH = re.compile(r"\n[ \t]+\*\*\* End Patch\s*$")
-_KEYS = {"patch", "diff", "input"}
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39|#x27|#34);")
 _RAW = re.compile(r"[<>]|&(?!(?:lt|gt|amp|quot|apos|#39|#x27|#34);)")
 
 
 def clean(text: str) -> list[str]:
     """The lines of the patch in `text`, split at "\\n" alone."""
-    text = _END_OF_PATCH.sub("\n*** End Patch", _decoded(text.removeprefix("\ufeff").strip("\n")))
+    text = _END_OF_PATCH.sub("\n*** End Patch", unwrapped(text.removeprefix("\ufeff").strip("\n")))
     if _COLOURED_HEAD.search(text):
         text = _COLOUR.sub("", text)
-    lines = _dedented(text.split("\n"))
+    lines = without_shell(_dedented(text.split("\n")))
     heads = [line for line in lines if line.startswith(_HEADS)] or [
         line for line in lines if line[:4] == "*** "
     ]
@@ -57,20 +57,3 @@ def _dedented(lines: list[str]) -> list[str]:
         return lines
     first = next((match for line in lines if (match := _INDENTED_HEAD.match(line))), None)
     return [line.removeprefix(first[1]) for line in lines] if first else lines
-
-
-def _decoded(text: str) -> str:
-    """A patch that was written as JSON text, or as the one argument of a call."""
-    wrapped = text.lstrip()[:1] == "{"
-    if not wrapped and ("\n" in text or "\\n" not in text):
-        return text
-    import json
-
-    try:
-        decoded: object = json.loads(text if wrapped or text.startswith('"') else f'"{text}"')
-    except (ValueError, RecursionError):
-        return text
-    if isinstance(decoded, dict):
-        fields = cast("dict[str, object]", decoded)
-        decoded = next(iter(fields.values())) if len(fields) == 1 and _KEYS.issuperset(fields) else None
-    return decoded.strip("\n") if isinstance(decoded, str) else text

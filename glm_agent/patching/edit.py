@@ -8,10 +8,11 @@ from typing import NamedTuple
 from .glyphs import plain
 from .indent import indent_of
 from .page import INDENTATION, Page, starts
-from .readings import Reading, elision, is_numbered_alone, readings, shortened
+from .readings import Reading, elision, is_fenced_alone, is_numbered_alone, readings, shortened
 from .refusal import PatchRefused, missing, several
 
 _LIMIT = 4 * 1024 * 1024  # characters of `old` and of `new`
+_FENCED = (".md", ".mdx", ".markdown", ".rmd", ".qmd", ".mdc", ".txt")  # files that may get code fences
 _TELLING = 12  # letters and digits that text must have to be known again
 _SPACE = " \t"
 _OUTDENTED = re.compile(
@@ -35,14 +36,19 @@ class _Spot(NamedTuple):
     new: str
 
 
-def apply_edit(text: str, old: str, new: str, replace_all: bool = False) -> str:
+def apply_edit(text: str, old: str, new: str, replace_all: bool = False, path: str = "") -> str:
     """`text` with the one `old` in it (with `replace_all` every exact one) as `new`. Raises PatchRefused."""
-    return edit(text, old, new, replace_all).text
+    return edit(text, old, new, replace_all, path).text
 
 
-def edit(text: str, old: str, new: str, replace_all: bool = False) -> Edited:
-    """Like `apply_edit`, and says which tolerance was needed. Raises PatchRefused."""
+def edit(text: str, old: str, new: str, replace_all: bool = False, path: str = "") -> Edited:
+    """Like `apply_edit`, and says which tolerance was needed. Raises PatchRefused.
+
+    The name at the end of `path` tells whether code fences may come into the file.
+    """
     _check(text, old, new)
+    if not path.lower().endswith(_FENCED) and is_fenced_alone(old, new, text):
+        raise PatchRefused("`new` is in a code fence, `old` is not", hint="send `new` without the ``` lines")
     page = Page(text)
     for reading in readings(old, new, text):
         found = _found(page, reading, replace_all)

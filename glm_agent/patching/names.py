@@ -9,6 +9,7 @@ from ..paths import normalise
 from .refusal import PatchRefused
 
 DEV_NULL = "/dev/null"
+GIT_PREFIXES = ("a/", "b/", "i/", "w/")
 _NO_NAMES = ("dev/null", "a/dev/null", "b/dev/null")
 
 _LETTERS_OF_GIT = (("a", "b"), ("i", "w"), ("c", "i"), ("c", "w"), ("o", "w"), ("1", "2"))
@@ -57,7 +58,7 @@ def candidates(old: str, new: str) -> tuple[str, ...]:
     """The names a file may have that is headed `old` and `new` ("" if not given), the likeliest first."""
     if old in ("", DEV_NULL) or new in ("", DEV_NULL):
         given = new if old in ("", DEV_NULL) else old
-        bare = given[2:] if given.startswith(("a/", "b/", "i/", "w/")) else given
+        bare = given[2:] if given.startswith(GIT_PREFIXES) else given
         return (bare, given) if bare != given else (given,)
     for before, after in _PREFIXES:
         if old.startswith(before) and new.startswith(after):

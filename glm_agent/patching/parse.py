@@ -7,22 +7,24 @@ reads the result: its object model is the check that every line of every hunk wa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from . import names
 from .body import Body, Header, envelope, hunk_header, read_body, starts_file
-from .clean import clean, unescape
+from .clean import clean
 from .refusal import PatchRefused
 
 LIMIT = 4 * 1024 * 1024  # characters of patch
+_LINES = 100_000  # more would take seconds
 _HUNKS = 20_000
 _NEXT_STEP = "send a unified diff: --- a/path, +++ b/path, @@ -line,count +line,count @@, then the lines"
 _OPERATION = re.compile(r"\*\*\* (?:\w+ File|Move to)\b")
 _BELOW = re.compile(r"index |```|\*\*\* |</|From |Index: |--? ?$|EOF$")  # below an empty file's header
 _EXTENDED = re.compile(r"(?:(?:new|deleted) file|old|new) mode \d{6}\s*$|(rename|copy) from \S")
 _DEPTH = 8  # anchors above one hunk
+Mend = Callable[[Sequence[Body]], bool]
 _MODES = {"100644": 0o644, "100755": 0o755}
 
 
@@ -38,7 +40,8 @@ class Hunk:
     """`start` is the line given for the old file (from 1), `new_start` for the new; None if none was.
 
     `old_bare` and `new_bare`: that side was marked as ending without a newline. `anchors`: lines that stand
-    somewhere above, the outermost first. `inserts`: the header says that no old line is touched.
+    somewhere above, the outermost first. `inserts`: the header says that no old line is touched. `bare`:
+    the old lines as if no context had a space before it, if some had none. `ends`: they end the file.
     """
 
     lines: list[Line]
@@ -48,6 +51,8 @@ class Hunk:
     anchors: tuple[str, ...] = ()
     inserts: bool = False
     new_start: int | None = None
+    bare: list[str] = field(default_factory=list[str], compare=False)
+    ends: bool = False
 
     @property
     def before(self) -> list[str]:
@@ -75,6 +80,7 @@ class FilePatch:
     creates: bool = False
     deletes: bool = False
     outright: bool = False  # deletes whatever the file holds
+    enveloped: bool = False  # its name stands in a line like `*** Update File:`
     absent: bool = False  # the new file's timestamp says that there is none
     mode: int | None = None
     old_mode: int | None = None
@@ -83,6 +89,8 @@ class FilePatch:
 
     @property
     def paths(self) -> tuple[str, ...]:
+        if self.enveloped and not self.source and not self.creates and not self.outright:
+            return (self.old, *(name for name in names.candidates(self.old, "") if name != self.old))
         return (self.source,) if self.source else names.candidates(self.old, self.new)
 
     @property
@@ -96,17 +104,20 @@ class FilePatch:
         return not self.new or old == self.old or new == self.new or self.new in names.candidates(old, new)
 
 
-def parse(text: str, reverse: bool = False, escaped: bool = False) -> list[FilePatch]:
+def parse(text: str, reverse: bool = False, mend: Mend | None = None) -> list[FilePatch]:
     """The files of a patch, each with its hunks as written; with `reverse` what would take it back.
 
-    With `escaped` the lines are read as HTML; then [] if they were not written so. Raises PatchRefused.
+    `mend` is done to all hunks; then [] if it has nothing to do. Raises PatchRefused.
     """
     if len(text) > LIMIT:
         raise PatchRefused(f"the patch is longer than {LIMIT} characters", hint="send it in parts")
-    files = _said(_Reader(clean(text)).read())
+    lines = clean(text)
+    if len(lines) > _LINES:
+        raise PatchRefused(f"the patch has more than {_LINES} lines", hint="send it in parts")
+    files = _said(_Reader(lines).read())
     if sum(len(file.bodies) for file in files) > _HUNKS:
         raise PatchRefused(f"more than {_HUNKS} hunks", hint="send it in parts")
-    if escaped and not _unescape(files):
+    if mend and not mend([body for file in files for body in file.bodies]):
         return []
     if reverse:
         for file in files:
@@ -155,13 +166,13 @@ class _Reader:
             return
         old, new = names.name(old), names.name(new)
         if kind != "pair":
-            self.files.append(FilePatch(old, new, open=True, creates=kind == "Add"))
+            self.files.append(FilePatch(old, new, open=True, creates=kind == "Add", enveloped=True))
             self.files[-1].deletes = self.files[-1].outright = kind == "Delete"
         elif not self.files or not self.files[-1].awaits(old, new):
             self.files.append(FilePatch())
         file = self.files[-1]
         if kind == "pair":
-            file.old, file.new, file.open = old, new, False
+            file.old, file.new, file.open, file.enveloped = old, new, False, False
             file.creates |= file.old == names.DEV_NULL
             file.deletes |= file.new == names.DEV_NULL
             file.absent = used == 2 and names.is_absent(self.lines[self.at - 1])
@@ -266,15 +277,6 @@ class _Reader:
             )
 
 
-def _unescape(files: list[FilePatch]) -> bool:
-    bodies = [body for file in files for body in file.bodies]
-    texts = unescape([text for body in bodies for _, text in body.lines])
-    rest = iter(texts or [])
-    for body in bodies:
-        body.lines = [(tag, next(rest, text)) for tag, text in body.lines]
-    return texts is not None
-
-
 def _reverse(file: FilePatch) -> None:
     if file.copies or (file.outright and not file.bodies):
         name = file.paths[0]
@@ -320,5 +322,15 @@ def _check(files: list[FilePatch]) -> None:
             head = body.header
             inserts = head.old == 0 and head.start is not None
             file.hunks.append(
-                Hunk(lines, head.start, body.old_bare, body.new_bare, body.anchors, inserts, head.new_start)
+                Hunk(
+                    lines,
+                    head.start,
+                    body.old_bare,
+                    body.new_bare,
+                    body.anchors,
+                    inserts,
+                    head.new_start,
+                    body.old_without_prefixes() if body.bare else [],
+                    body.ends,
+                )
             )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from . import locate
 from .clean import has_entity, unescape
-from .indent import NONE, Block, Shift, agreed, foreign
+from .indent import NONE, Block, Shift, agreed, foreign, indent_of
 from .locate import Source, Spot
 from .parse import Hunk
-from .refusal import PatchRefused
+from .refusal import NO_SINGLE_WAY, PatchRefused
 from .splice import Placement
 
 _ENOUGH = 2  # lines that are not blank: what is left of a hunk without a stale line has to have so many
@@ -18,6 +20,7 @@ _ESCAPED = (
     "if they are meant so, write them with the tool `edit`; else send the patch without &lt; and the like"
 )
 _APPLIED = "already applied"
+_BARE = "its context has no space before it, and what it adds may be meant otherwise"
 _NOWHERE = "nothing says where it belongs"
 _SEVERAL = 3  # lines that stand in a file by no chance
 _OUTER = 10  # lines of context that are looked at for a stale one
@@ -70,6 +73,8 @@ def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) 
     if not block:
         return Placement(hunk, _insertion(source, hunk, path, number), NONE)
     spot = locate.search(source, block, at, hunk.anchors if at is None else ())
+    if hunk.ends and spot and not isinstance(spot, Spot):
+        spot = _at_the_end(source, block) or spot
     if not spot and (trimmed := _without_stale(source, hunk, at)):
         return trimmed
     if not isinstance(spot, Spot):
@@ -80,6 +85,8 @@ def _placement(source: Source, hunk: Hunk, path: str, number: int, brief: bool) 
         spot = locate.refuse(source, block, spot, path, number)
     if _doubled(source, hunk, spot):
         raise PatchRefused(f"{_APPLIED}: the added lines stand there", path, number, "go on, or add context")
+    if hunk.bare and _is_doubtful(source, hunk, spot):
+        raise PatchRefused(_BARE, path, number, "write a space before every line of context")
     return Placement(hunk, spot, NONE)
 
 
@@ -87,9 +94,37 @@ def _insertion(source: Source, hunk: Hunk, path: str, number: int) -> Spot:
     """Where lines without context go: into an empty file, or below a line number that others vouch for."""
     if not source.lines:
         return Spot(0, locate.EXACT)
+    if hunk.ends and hunk.start is None and source.final:
+        return Spot(len(source.lines), locate.EXACT)
     if not hunk.inserts or hunk.start is None or hunk.start > len(source.lines):
         raise PatchRefused(_NOWHERE, path, number, "add lines of context")
     return Spot(hunk.start, locate.EXACT, by_number=True)
+
+
+def _at_the_end(source: Source, block: Sequence[str]) -> Spot | None:
+    """Where a block stands that is said to be the end of the file, if it says something."""
+    at = len(source.lines) - len(block)
+    rungs = range(locate.TRAILING_SPACE + 1) if any(line.strip() for line in block) else ()
+    return next((Spot(at, rung) for rung in rungs if source.fits(block, at, rung)), None)
+
+
+def _is_doubtful(source: Source, hunk: Hunk, spot: Spot) -> bool:
+    """Whether a hunk with context that lost its prefixes may mean other lines, or belong elsewhere."""
+    if set(source.places(hunk.bare, locate.TRAILING_SPACE)) - {spot.at}:
+        return hunk.bare != hunk.before
+    there = source.lines[max(0, spot.at - 1) : spot.at + len(hunk.before) + 1]
+    added = [line.text for line in hunk.lines if line.tag == "+"]
+    if any(line.startswith("+") or f"+{line}" in there for line in added):
+        return True
+    if hunk.count("-"):  # which show the column
+        return False
+    known = {indent_of(line) for line in there if line.strip()}
+    return any(_is_beside(indent_of(line), known) for line in added if line.strip())
+
+
+def _is_beside(indent: str, known: set[str]) -> bool:
+    """Whether it is a column more or less than a `known` one, as if a prefix had been added or left out."""
+    return indent not in known and "\t" not in indent and not known.isdisjoint((indent[1:], indent + " "))
 
 
 def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
@@ -97,10 +132,11 @@ def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
     sure = [placement for _, placement in found if not placement.spot.by_number]
     offsets = {_offset(placement) for placement in sure} - {None}
     exact = offsets == {0} and all(placement.spot.rung <= locate.TRAILING_SPACE for placement in sure)
+    growth = _Growth([placement.hunk for _, placement in found])
     for number, (hunk, spot, shift) in found:
         if not spot.by_number:
             continue
-        moved = _moved(hunk, [placement.hunk for _, placement in found])
+        moved = _moved(hunk, growth)
         meant = spot.rung == locate.EXACT and _offset(Placement(hunk, spot, shift)) == 0
         vouched = (exact or (meant and bool(hunk.before))) and moved == 0
         if not any(char.isalnum() for line in hunk.before for char in line) and not vouched:
@@ -111,15 +147,27 @@ def _check_numbers(found: Sequence[tuple[int, Placement]], path: str) -> None:
             raise PatchRefused(reason, path, number, "add lines around it")
 
 
-def _moved(hunk: Hunk, hunks: Sequence[Hunk]) -> int:
+class _Growth:
+    """By how many lines the hunks above a line of the old file make it longer."""
+
+    def __init__(self, hunks: Sequence[Hunk]) -> None:
+        steps = sorted(
+            (hunk.start, hunk.count("+") - hunk.count("-")) for hunk in hunks if hunk.start is not None
+        )
+        self._starts = [start for start, _ in steps]
+        self._sums = list(accumulate((grown for _, grown in steps), initial=0))
+
+    def above(self, line: int) -> int:
+        return self._sums[bisect_left(self._starts, line)]
+
+
+def _moved(hunk: Hunk, growth: _Growth) -> int:
     """How far the new line number is from what the old one and the hunks above say; 0 if it tells nothing."""
     if hunk.start is None or hunk.new_start is None:
         return 0
     start = hunk.start + (not hunk.before)
     moved = hunk.new_start + (not hunk.after) - start
-    above = [other for other in hunks if other.start is not None and other.start < hunk.start]
-    grown = sum(other.count("+") - other.count("-") for other in above)
-    return 0 if hunk.before and moved == 0 else moved - grown
+    return 0 if hunk.before and moved == 0 else moved - growth.above(hunk.start)
 
 
 def _offset(placement: Placement) -> int | None:
@@ -225,7 +273,7 @@ def _shifted(source: Source, placements: Sequence[Placement], path: str) -> list
         shift = agreed(blocks)
     if shift is None:
         hint = "copy the file's own indentation into every line of each hunk"
-        raise PatchRefused("its indentation differs from the file's in no single way", path, None, hint)
+        raise PatchRefused(NO_SINGLE_WAY, path, None, hint)
     copied = [sent for block in blocks for sent, found in block.old if sent[0] == found[0]]
     if shift == NONE and foreign(source.lines, copied, [line for block in blocks for line in block.added]):
         hint = "indent the added lines as the file does"

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..paths import shown
-from . import names, verbatim
+from . import glue, names, verbatim
 from .change import FileChange, Placed, Texts
-from .locate import Source
+from .clean import has_entity
+from .locate import LOOK_ALIKE, TOLERANCES, Source
+from .mends import mends, unescaped
 from .parse import FilePatch, Hunk, parse
 from .place import place, stands
-from .refusal import MISSING_LINES, NO_FILE, PatchRefused, numbered
+from .refusal import MISSING_LINES, NO_FILE, NO_SINGLE_WAY, PatchRefused, numbered
 from .splice import splice
 
 _NAMED = 10  # files that a refusal names
@@ -52,15 +54,49 @@ def apply_patch(patch_text: str, before: Texts, reverse: bool = False) -> dict[s
 
 def plan(patch_text: str, before: Texts, reverse: bool = False) -> list[FileChange]:
     """What the patch does to each file; `before` holds the texts of those that exist. Raises PatchRefused."""
-    if (exact := verbatim.plan(patch_text, before, reverse)) is not None:
+    text, other = glue.read(patch_text, before.values())
+    if (exact := verbatim.plan(text, before, reverse)) is not None:
         return exact
-    files = parse(patch_text, reverse)
+    files = parse(text, reverse)
     try:
         return _plan(files, before)
     except PatchRefused as refusal:
-        if refusal.reason == MISSING_LINES and (files := parse(patch_text, reverse, escaped=True)):
-            return _plan(files, before)
+        if refusal.reason not in (MISSING_LINES, NO_SINGLE_WAY):
+            raise
+        if refusal.reason == MISSING_LINES and has_entity(text) and (bare := parse(text, reverse, unescaped)):
+            return _plan(bare, before)
+        if found := _mended(files, text, other, before, reverse):
+            return found
         raise
+
+
+def _mended(
+    files: Sequence[FilePatch], text: str, other: str | None, before: Texts, reverse: bool
+) -> list[FileChange] | None:
+    """The plan of the one other reading that fits exactly."""
+    bodies = [body for file in files for body in file.bodies]
+    ways = [(text, tolerance, mend) for tolerance, mend in mends(bodies)]
+    found: list[list[FileChange]] = []
+    for sent, tolerance, mend in [*ways, (other, "what is behind its last line", None)]:
+        try:
+            read = parse(sent, reverse, mend) if sent else []
+            changes = _plan(read, before) if read else []
+        except PatchRefused:
+            continue
+        if changes and _is_exact(changes):
+            _say(changes, tolerance)
+            found += [changes] if changes not in found else []
+    return found[0] if len(found) == 1 else None
+
+
+def _is_exact(changes: Sequence[FileChange]) -> bool:
+    """Whether nothing more had to be overlooked than is in a line's end."""
+    return all(hunk.tolerance in TOLERANCES[:LOOK_ALIKE] for change in changes for hunk in change.hunks)
+
+
+def _say(changes: Sequence[FileChange], tolerance: str) -> None:
+    for change in changes:
+        change.hunks = [Placed(hunk.line, tolerance) for hunk in change.hunks]
 
 
 def _plan(files: Sequence[FilePatch], before: Texts) -> list[FileChange]:
@@ -113,6 +149,15 @@ def _by_path(files: Iterable[FilePatch], before: Texts) -> dict[str, list[FilePa
     groups: dict[str, list[FilePatch]] = {}
     for file in files:
         groups.setdefault(file.target if file.copies else _path(file, before), []).append(file)
+    prefixed = any(
+        path not in (file.old, file.new) for path, group in groups.items() for file in group if file.enveloped
+    )
+    made = [path for path, group in groups.items() if group[0].enveloped and group[0].creates]
+    for path in made if prefixed else ():
+        if path.startswith(names.GIT_PREFIXES):
+            raise PatchRefused(
+                "its a/ or b/ may be a directory or not", path, None, "leave out every a/ and b/"
+            )
     return groups
 
 
@@ -123,6 +168,8 @@ def _path(file: FilePatch, before: Texts) -> str:
     if file.source or file.creates or len(possible) == 1:
         return possible[0]
     present = [path for path in possible if before.get(path) is not None]
+    if file.enveloped:
+        return present[0] if present else possible[0]
     given = file.old not in ("", names.DEV_NULL) and file.new not in ("", names.DEV_NULL)
     if given and present and possible[0] in present:
         hint = f"to rename it write below `diff --git`: rename from {possible[0]}, rename to {possible[1]}"

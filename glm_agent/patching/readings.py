@@ -27,6 +27,8 @@ _MARKS = ("\t", " | ", "| ", "|", " │ ", "│", "→", ": ", ":", "  ", " ")
 _PRINTED = ("\t", " | ", "| ", "|", " │ ", "│", "→")  # not how lists are numbered
 _BLANK = 3  # lines: with more of them around it, text is not looked for
 _FENCE = re.compile(r"\s*```[\w+-]*\n(.*)\n```\s*", re.DOTALL)
+_TICKS = "```"
+_TICKS_ALONE = re.compile(r"\s*```[\w+-]*\s*")
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#34;": '"', "&#39;": "'", "&apos;": "'", "&amp;": "&"}
 _ENTITY = re.compile("|".join(_ENTITIES))
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
@@ -47,7 +49,7 @@ def readings(old: str, new: str, text: str) -> Iterator[Reading]:
     yield Reading(old, new)
     yield from _unspaced(old, new)
     yield from _unnumbered(old, new)
-    if "```" not in text:
+    if _TICKS not in text:
         yield from _unfenced(old, new)
     yield from _unmarked(old, new)
     yield from _unescaped(old, new)
@@ -70,6 +72,14 @@ def is_numbered_alone(old: str, new: str) -> bool:
     """Whether `new` has line numbers as a tool prints them, before lines of `old`, which has none."""
     kept = {line for line in old.split("\n") if line.strip()}
     return any(mark in _PRINTED and kept & set(sent.split("\n")) for sent, mark in _numbers_off(new))
+
+
+def is_fenced_alone(old: str, new: str, text: str) -> bool:
+    """Whether `new` begins or ends with a code fence, and neither `old` nor the file has any."""
+    if _TICKS in old or _TICKS in text:
+        return False
+    lines = [line for line in new.split("\n") if line.strip()]
+    return any(_TICKS_ALONE.fullmatch(line) for line in (*lines[:1], *lines[-1:]))
 
 
 def _unspaced(old: str, new: str) -> Iterator[Reading]:
@@ -119,7 +129,7 @@ def _numbers_off(text: str) -> Iterator[tuple[str, str]]:
 
 def _unfenced(old: str, new: str) -> Iterator[Reading]:
     sent, given = _FENCE.fullmatch(old), _FENCE.fullmatch(new)
-    if sent and (given or "```" not in new):
+    if sent and (given or _TICKS not in new):
         yield Reading(sent[1], given[1] if given else new, "a code fence", whole=True)
 
 

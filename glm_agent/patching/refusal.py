@@ -9,6 +9,7 @@ from ..errors import ToolError
 
 NO_FILE = "there is no such file"
 MISSING_LINES = "these lines are not in the file"
+NO_SINGLE_WAY = "its indentation differs from the file's in no single way"
 
 _HINT_LIMIT = 1000  # characters of file shown
 _WIDTH = 160  # of one line shown

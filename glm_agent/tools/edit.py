@@ -44,7 +44,8 @@ def tool(workspace: Workspace, seen: Seen) -> Tool:
 def _run(workspace: Workspace, seen: Seen, arguments: Arguments) -> ToolOutput:
     file = workspace.read(arguments["path"])
     try:
-        edited = edit(file.text, arguments["old"], arguments["new"], arguments["replace_all"])
+        old, new = arguments["old"], arguments["new"]
+        edited = edit(file.text, old, new, arguments["replace_all"], file.path)
     except PatchRefused as refusal:
         if marks(arguments["old"]):
             raise ToolError(

@@ -181,3 +181,11 @@ def test_line_numbers_in_the_new_lines_alone_are_not_written() -> None:
     with pytest.raises(PatchRefused, match="has line numbers"):
         apply_edit("def f():\n    a\n    b\n", "    a\n    b", "2\t    c\n3\t    b")
     assert apply_edit("a\nb\n", "a\nb", "1. a\n2. b") == "1. a\n2. b\n"
+
+
+@pytest.mark.parametrize("new", ["```py\nb = 2\n```", "```\nb = 2\n```\n", "b = 2\n```", "```python\nb = 2"])
+def test_a_code_fence_round_new_alone_comes_into_files_that_have_fences_only(new: str) -> None:
+    with pytest.raises(PatchRefused, match="`new` is in a code fence, `old` is not"):
+        apply_edit("a = 1\nb = 1\n", "b = 1", new, path="src/f.py")
+    assert apply_edit("a = 1\nb = 1\n", "b = 1", new, path="docs/F.MD") == f"a = 1\n{new}\n"
+    assert apply_edit('"""\n```\na\n```\n"""\nb = 1\n', "b = 1", new) == f'"""\n```\na\n```\n"""\n{new}\n'
