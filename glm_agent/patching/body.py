@@ -17,7 +17,7 @@ _ABOVE = 4000  # lines in which that which stands around the patch is looked for
 _ENVELOPE = re.compile(r"\*\*\* (\w+) File: *(.+)")
 _KINDS = {
     **dict.fromkeys(("Update", "Modify", "Change", "Edit"), "Update"),
-    **dict.fromkeys(("Add", "Create", "New"), "Add"),
+    **dict.fromkeys(("Add", "Create"), "Add"),
     **dict.fromkeys(("Delete", "Remove"), "Delete"),
 }
 _END_OF_FILE = "*** End of File"
@@ -184,13 +184,17 @@ def _goes_on(lines: Sequence[str], at: int) -> bool:
     """Whether the next line that is not blank looks like one of a hunk."""
     while at < len(lines) and not lines[at].strip():
         at += 1
-    return at < len(lines) and lines[at][0] in " +-" and not _ends(lines, at)
+    if at == len(lines) or lines[at][0] not in " +-":
+        return False
+    return not _ends(lines, at) and starts_file(lines, at) is None
 
 
 def _ends(lines: Sequence[str], at: int) -> bool:
     line = lines[at]
     if line.rstrip() == "--":
         return at + 1 >= len(lines) or bool(_SIGNATURE.match(lines[at + 1]))
+    if line.startswith("---") and not line.startswith("--- "):  # sooner a line that goes
+        return False
     return bool(_END.match(line)) or starts_file(lines, at) is not None
 
 

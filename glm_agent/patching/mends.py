@@ -59,6 +59,8 @@ def unnumbered(mark: str) -> Mend:
             same = body.header.start in (None, found.first)  # else that it fits but once has to do
             body.header.start = found.first if same else None
             body.header.new_start = body.header.new_start if same else None
+            if body.anchors:  # which may say otherwise
+                body.header.start, body.anchors = None, ()
             body.lines = found.rows
         return True
 
@@ -74,7 +76,10 @@ def _without_numbers(body: Body, mark: str) -> _Unnumbered | None:
     first, rests = numbered[0][0], [rest for _, rest in numbered]
     if [number for number, _ in numbered] != list(range(first, first + len(old))):
         return None
-    new = [_number(text, mark) for tag, text in body.lines if tag == "+"]
+    added = [text for tag, text in body.lines if tag == "+"]
+    new = [_number(text, mark) for text in added]
+    if not any(new) and any(_looks_numbered(text, mark) for text in added):
+        return None
     if any(new) and (not _follows(body, mark, first) or all(_number(rest, mark) for rest in rests)):
         return None
     left = iter(rests)
@@ -83,6 +88,12 @@ def _without_numbers(body: Body, mark: str) -> _Unnumbered | None:
         for tag, text in body.lines
     ]
     return _Unnumbered(first, rows, any(new) if new else None)
+
+
+def _looks_numbered(text: str, mark: str) -> bool:
+    """Whether an added line may have a number with another mark, or the mark alone."""
+    match, sign = _NUMBERED.fullmatch(text), mark.strip()
+    return bool(match and match[2].strip()) or bool(sign and text.lstrip().startswith(sign))
 
 
 def _follows(body: Body, mark: str, first: int) -> bool:

@@ -134,12 +134,20 @@ def test_the_numbers_before_lines_say_which_of_two_places_it_is() -> None:
         (" 1: a\n 2: b\n+3: c\n+d\n", "a\nb\n"),
         (" 1: 1: a\n 2: 2: b\n+3: c\n", "1: a\n2: b\n"),
         (" 1: a\n-2: b\n+c\n", "  a\n  b\n"),
+        (" 1| a\n+| c\n", "a\nb\n"),
+        (" 1: a\n+2| c\n", "a\nb\n"),
         (" 1: a\n-2: b\n+2: B\n@@\n-3: c\n+C\n", "a\nb\nc\n"),
     ],
 )
 def test_numbers_that_lines_may_really_have_are_refused(body: str, text: str) -> None:
     with pytest.raises(PatchRefused, match="these lines are not in the file"):
         apply_patch(f"--- a/f\n+++ b/f\n@@\n{body}", {"f": text})
+
+
+def test_a_number_against_the_section_is_refused() -> None:
+    patch = "--- a/f\n+++ b/f\n@@ def g():\n-3:     return a\n+    return b\n"
+    with pytest.raises(PatchRefused, match="these lines are not in the file"):
+        apply_patch(patch, {"f": TWICE})
 
 
 def test_two_marks_behind_the_numbers_that_both_fit_are_refused() -> None:
@@ -193,6 +201,8 @@ def test_a_prefix_of_an_envelope_is_a_directory_where_there_is_one() -> None:
 def test_removed_lines_may_look_like_names_without_a_space() -> None:
     patch = "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n---a/q\n+++b/q\n x\n"
     assert apply_patch(patch, {"f": "--a/q\nx\n"}) == {"f": "++b/q\nx\n"}
+    patch = "--- a/f\n+++ b/f\n@@\n x\n---a/f\n+++b/f\n@@\n-q\n+r\n"
+    assert apply_patch(patch, {"f": "x\n--a/f\nq\n"}) == {"f": "x\n++b/f\nr\n"}
     with pytest.raises(PatchRefused, match="a hunk without a file name"):
         apply_patch("---a/f\n+++b/g\n@@\n-x\n+y\n", {"g": "x\n"})
 
