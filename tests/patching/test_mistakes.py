@@ -35,9 +35,9 @@ def test_a_mistake_that_leaves_no_doubt_is_seldom_refused(mistake: mistakes.Mist
 @pytest.mark.timeout(600)
 def test_few_of_many_patches_end_where_only_the_twin_of_a_block_that_changed_fits() -> None:
     wrong = 0
-    for seed in range(10_000, 40_000):
+    for seed in range(10_000, 25_000):
         try:
             verdict(mistakes.make(seed))
         except AssertionError:
             wrong += 1
-    assert wrong <= 10
+    assert wrong <= 3
