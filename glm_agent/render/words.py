@@ -67,7 +67,8 @@ def retrying(event: Retrying) -> str:
 def verified(event: Verified) -> str:
     """`verify before: pytest -q -> exit 1, 3 failing, 0.8s`."""
     exit_text = "timed out" if event.exit_code is None else f"exit {event.exit_code}"
-    failing = f", {count(len(event.failed))} failing" if event.failed else ""
+    known = event.failed and event.exit_code is not None
+    failing = f", {count(len(event.failed))} failing" if known else ""
     failing += f", {count(len(event.flaky))} flaky" if event.flaky else ""
     took = duration(event.duration_ms / 1000)
     return f"verify {event.phase}: {clip(event.command)} -> {exit_text}{failing}, {took}"

@@ -72,7 +72,7 @@ def test_retries_and_verification_read_as_sentences() -> None:
     assert words.verified(Verified("before", "pytest -q", 1, ["a", "b", "c"], 812)) == (
         "verify before: pytest -q -> exit 1, 3 failing, 0.8s"
     )
-    assert words.verified(Verified("after", "make", None, [], 65_000)) == (
+    assert words.verified(Verified("after", "make", None, ["make"], 65_000)) == (
         "verify after: make -> timed out, 1m05s"
     )
 
