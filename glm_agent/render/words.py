@@ -102,13 +102,13 @@ def checks(result: Result) -> list[Check]:
 
 
 def became(result: Result, kind: str, name: str) -> str:
-    """What a check of that kind is said to be: `still failing`, `timed out after 600s`."""
+    """What a check of that kind is said to be: `still failing`, `timed out after 600 s`."""
     said = kind.replace("_", " ")
     if kind != "timed_out":
         return said
     rows = map(mapping, sequence((result.verification or {}).get("after")))
     taken = [row.get("duration_ms") for row in rows if row.get("command") == name]
-    return f"{said} after {duration(taken[0] / 1000)}" if taken and isinstance(taken[0], int) else said
+    return f"{said} after {taken[0] / 1000:.0f} s" if taken and isinstance(taken[0], int) else said
 
 
 def summary(result: Result) -> str:
