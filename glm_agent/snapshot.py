@@ -24,6 +24,7 @@ from .types import Json
 
 # What decides how a file becomes a blob, and is only data.
 _CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eol)|extensions\.objectformat)$"
+_AS_THEY_ARE = b"\n* !diff\n"  # what is binary, bytes decide: else a run could hide its lines by an attribute
 _BIG = 32 * 1024 * 1024  # bytes of an untracked file: data, and nothing for a patch
 _SECONDS = 300.0  # for looking at the whole work tree
 _IGNORE_FILES = ":(top,glob)**/.gitignore"
@@ -312,7 +313,8 @@ class Snapshot:
     def conversions(self) -> bytes:
         """What may make git convert files, besides `.gitattributes` in the tree; b"" if nothing does."""
         converts = re.search(rb"autocrlf = (?!false|no|off|0)", _content(self._own / "config"))
-        return _content(self._own / "info" / "attributes") + (converts[0] if converts else b"")
+        attributes = _content(self._own / "info" / "attributes").removesuffix(_AS_THEY_ARE)
+        return attributes + (converts[0] if converts else b"")
 
     def _git(
         self,
@@ -333,7 +335,8 @@ def _copy_state(root: Path, where: Places, own: Path) -> None:
     (own / "config").write_bytes(_carried_configuration(root))
     excludes = "\n".join(byproducts.USUAL).encode() + b"\n" + _content(info / "exclude")
     (own / "info" / "exclude").write_bytes(excludes.removesuffix(b"\n") + b"\n")
-    (own / "info" / "attributes").write_bytes(_content(info / "attributes"))
+    attributes = _content(info / "attributes").removesuffix(_AS_THEY_ARE)  # of a copy of ours
+    (own / "info" / "attributes").write_bytes(attributes + _AS_THEY_ARE)
     for index in (where.folder / "index", *where.folder.glob("sharedindex.*")):
         if _is_file(index):
             shutil.copy2(index, own)  # with its time: git trusts entries that are older than the index

@@ -38,9 +38,9 @@ class Left(NamedTuple):
         """A line for each kind of file that others have changed."""
         found: list[str] = []
         if self.foreign:
-            found.append(f"{_names(self.foreign)} changed while the session was interrupted: not counted")
+            found.append(f"{_names(self.foreign)} changed since the session's last work: not counted")
         if self.doubtful:
-            why = "may be changed by others too since the session was interrupted: counted, never committed"
+            why = "may be changed by others too since the session's last work: counted, never committed"
             found.append(f"{_names(self.doubtful)} {why}")
         return found
 

@@ -67,7 +67,8 @@ def retrying(event: Retrying) -> str:
 def verified(event: Verified) -> str:
     """`verify before: pytest -q -> exit 1, 3 failing, 0.8s`."""
     exit_text = "timed out" if event.exit_code is None else f"exit {event.exit_code}"
-    failing = f", {count(len(event.failed))} failing" if event.failed else ""
+    known = event.failed and event.exit_code is not None
+    failing = f", {count(len(event.failed))} failing" if known else ""
     failing += f", {count(len(event.flaky))} flaky" if event.flaky else ""
     took = duration(event.duration_ms / 1000)
     return f"verify {event.phase}: {clip(event.command)} -> {exit_text}{failing}, {took}"
@@ -101,13 +102,13 @@ def checks(result: Result) -> list[Check]:
 
 
 def became(result: Result, kind: str, name: str) -> str:
-    """What a check of that kind is said to be: `still failing`, `timed out after 600s`."""
+    """What a check of that kind is said to be: `still failing`, `timed out after 600 s`."""
     said = kind.replace("_", " ")
     if kind != "timed_out":
         return said
     rows = map(mapping, sequence((result.verification or {}).get("after")))
     taken = [row.get("duration_ms") for row in rows if row.get("command") == name]
-    return f"{said} after {duration(taken[0] / 1000)}" if taken and isinstance(taken[0], int) else said
+    return f"{said} after {taken[0] / 1000:.0f} s" if taken and isinstance(taken[0], int) else said
 
 
 def summary(result: Result) -> str:

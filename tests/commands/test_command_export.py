@@ -38,7 +38,7 @@ def test_a_session_is_exported_in_each_format(
     assert trajectory["steps"][1]["reasoning_content"] == "Where?"
     assert trajectory["steps"][2]["tool_calls"][0]["function_name"] == "edit"
 
-    assert "> Make it <b>add</b>." in export("md").out and "> Done: it adds now." in export("md").out
+    assert "> Make it &#60;b>add&#60;/b>." in export("md").out and "> Done: it adds now." in export("md").out
 
     file = tmp_path / "page.html"
     assert export("html", "-o", str(file)) == Ran(0, "", "")

@@ -100,6 +100,18 @@ def test_new_binary_files_are_allowed_only_where_that_is_said(glm: Run, repo: Pa
 
 
 @pytest.mark.slow
+def test_no_attribute_hides_lines_or_makes_a_binary_file_a_text(glm: Run, repo: Path) -> None:
+    hide = bash("printf '*.py -diff\\n*.bin text diff\\n' > .gitattributes; printf 'a\\0b' > new.bin")
+    ran, _ = bounded(glm, [hide, FIX, DONE], "--max-diff-lines", "3")
+    assert (ran.code, breaches(ran)) == (12, [("binary", "new.bin"), ("max_diff_lines", None)])
+    assert [(row["path"], row["added"]) for row in ran.result["changes"]] == [
+        (".gitattributes", 2),
+        ("calc.py", 1),
+        ("new.bin", None),
+    ]
+
+
+@pytest.mark.slow
 def test_a_cap_goes_before_a_breach_and_then_nothing_is_taken_back(glm: Run, repo: Path) -> None:
     ran, _ = bounded(glm, [FIX, DONE], "--protect", "calc.py", "--max-turns", "1")
     assert (ran.code, breaches(ran)) == (53, [("protect", "calc.py")])

@@ -59,7 +59,7 @@ FAULTS = [
     Fault("error", "newly_broken", "newly broken: d/t.py:12", "d/t.py", 12),
     Fault("error", "still_failing", "still failing: t.py::b", "t.py"),
     Fault("error", "still_failing", "still failing: TestGo"),
-    Fault("error", "timed_out", "timed out after 1m05s: make"),
+    Fault("error", "timed_out", "timed out after 65 s: make"),
     Fault("warning", "flaky", "flaky: t.py::f", "t.py"),
     Fault("error", "policy", "out of bounds: protect, x y%.py, update; fits x*", "x y%.py"),
     Fault("error", "run", "--verify 'pytest' still fails"),
@@ -226,7 +226,7 @@ def test_the_junit_file_has_a_case_for_each_check_and_one_for_the_run() -> None:
         "skipped": "1",
         "time": "1.500",
     }
-    assert suite[3][0].attrib == {"message": "timed out after 1m05s", "type": "timed_out"}
+    assert suite[3][0].attrib == {"message": "timed out after 65 s", "type": "timed_out"}
     assert suite[6][0].attrib == {"message": "one", "type": "error_verify"}
     assert suite[6][0].text == "one\ntwo"
 
@@ -367,7 +367,7 @@ def test_annotations_say_what_is_wrong_and_where() -> None:
         "::error file=d/t.py,line=12,title=glm-agent::newly broken: d/t.py:12",
         "::error file=t.py,title=glm-agent::still failing: t.py::b",
         "::error title=glm-agent::still failing: TestGo",
-        "::error title=glm-agent::timed out after 1m05s: make",
+        "::error title=glm-agent::timed out after 65 s: make",
         "::error file=x y%25.py,title=glm-agent::out of bounds: protect, x y%25.py, update; fits x*",
         "::error title=glm-agent::--verify 'pytest' still fails",
         "::warning file=t.py,title=glm-agent::flaky: t.py::f",

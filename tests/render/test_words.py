@@ -72,7 +72,7 @@ def test_retries_and_verification_read_as_sentences() -> None:
     assert words.verified(Verified("before", "pytest -q", 1, ["a", "b", "c"], 812)) == (
         "verify before: pytest -q -> exit 1, 3 failing, 0.8s"
     )
-    assert words.verified(Verified("after", "make", None, [], 65_000)) == (
+    assert words.verified(Verified("after", "make", None, ["make"], 65_000)) == (
         "verify after: make -> timed out, 1m05s"
     )
 
@@ -120,7 +120,7 @@ def test_checks_are_listed_by_what_became_of_them_and_bounded() -> None:
     names = [f"t{number}" for number in range(25)]
     late = {"timed_out": ["make"], "after": [{"command": "make", "duration_ms": 65_000}]}
     assert words.checks(Result("error_verify", True, 10, "", verification=late)) == [
-        (False, "timed out after 1m05s: make")
+        (False, "timed out after 65 s: make")
     ]
     ended = Result("error_verify", True, 10, "", verification={"fixed": ["a"], "still_failing": names})
     found = words.checks(ended)
