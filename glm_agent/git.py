@@ -272,12 +272,12 @@ def _talk(root: Path, git: subprocess.Popen[bytes], stdin: bytes, timeout: float
 
 
 def _processor_time(pid: int) -> float:
-    """In some unit; unlike every other, where it cannot be known."""
+    """In some unit; unlike every other, where it cannot be known, and while it waits for the disk."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return math.nan
-    return float(fields[11]) + float(fields[12])
+    return math.nan if fields[0] == b"D" else float(fields[11]) + float(fields[12])
 
 
 _trusted: set[str] = set()  # work trees that belong to somebody else, and that the user calls safe

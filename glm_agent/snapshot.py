@@ -25,6 +25,8 @@ from .types import Json
 # What decides how a file becomes a blob, and is only data.
 _CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eol)|extensions\.objectformat)$"
 _AS_THEY_ARE = b"\n* !diff\n"  # what is binary, bytes decide: else a run could hide its lines by an attribute
+# Else what an undo needs may be lost with the power; all objects of one git are flushed together.
+_ON_THE_DISK = b"\tfsync = loose-object\n\tfsyncMethod = batch\n"
 _BIG = 32 * 1024 * 1024  # bytes of an untracked file: data, and nothing for a patch
 _SECONDS = 300.0  # for looking at the whole work tree
 _IGNORE_FILES = ":(top,glob)**/.gitignore"
@@ -304,7 +306,10 @@ class Snapshot:
         """Away with what a git that was killed left half-done: only we write here."""
         objects = Path(self._env["GIT_OBJECT_DIRECTORY"])
         for left in (*self._own.glob("*.lock"), *objects.glob("*/tmp_*"), *objects.glob("tmp_*")):
-            left.unlink(missing_ok=True)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
     def _list(self, *args: str) -> list[bytes]:
         """What a git command lists that ends each name with NUL."""
@@ -343,7 +348,7 @@ def _copy_state(root: Path, where: Places, own: Path) -> None:
 
 
 def _carried_configuration(root: Path) -> bytes:
-    lines = [b"[core]\n\tbare = false\n\tsafecrlf = false\n"]
+    lines = [b"[core]\n\tbare = false\n\tsafecrlf = false\n", _ON_THE_DISK]
     for entry in git.run(root, "config", "-z", "--get-regexp", _CARRIED, ok=(0, 1)).split(b"\0"):
         key, _, value = entry.partition(b"\n")
         section, _, name = key.partition(b".")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import git, make_repository
 
-from glm_agent import state
+from glm_agent import durable, state
 from glm_agent.errors import RepositoryError
 from glm_agent.restore import restore
 from glm_agent.snapshot import Snapshot
@@ -313,3 +313,23 @@ def act(path: Path, kind: str) -> None:
     else:
         path.write_bytes(b"x\r\n" if kind == "crlf" else b"x\n")
         path.chmod({"run": 0o755, "private": 0o600}.get(kind, 0o644))
+
+
+@pytest.mark.slow
+def test_many_files_are_restored_at_once(root: Path, tmp_path: Path) -> None:
+    for number in range(250):
+        (root / f"many-{number}").write_text(f"{number}\n")
+    snapshot = Snapshot(root, tmp_path / "session")
+    before, start = look(root), take(snapshot)
+    for number in range(250):
+        (root / f"many-{number}").write_text("changed\n")
+    assert restore(snapshot, root, take(snapshot), start) == []
+    assert look(root) == before
+
+
+def test_all_of_a_file_system_is_brought_to_its_disk_or_an_error(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    durable.sync_all(descriptor)
+    os.close(descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        durable.sync_all(descriptor)

@@ -444,3 +444,13 @@ def timed(work: object) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def test_what_a_killed_git_left_in_the_store_is_taken_away(root: Path, tmp_path: Path) -> None:
+    snapshot = Snapshot(root, tmp_path / "session")
+    left = tmp_path / "session/objects/tmp_objdir-bulk-fsync-x1"
+    (left / "ab").mkdir(parents=True)
+    (left / "ab/cd").write_text("half")
+    (left.parent / "tmp_obj_x2").write_text("half")
+    snapshot.take()
+    assert not list(left.parent.glob("tmp_*"))
