@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, Run, git, to
+from running import DONE, FIX, Run, first_fast, git, to
 
 from glm_agent.commands import stores
 from glm_agent.journal import Journal
@@ -74,7 +74,7 @@ Plant = Callable[[Path, Path, str], None]
 WORDS = (("fix", "Add."), ("fix", "-c"), ("ask", "Why?"), ("undo",), ("apply", "{repo}/calc.py"))
 
 
-@pytest.mark.parametrize("plant", [plant_session, plant_record, plant_guard, plant_link])
+@pytest.mark.parametrize("plant", first_fast(plant_session, plant_record, plant_guard, plant_link))
 def test_state_that_the_repository_brings_is_not_believed(plant: Plant, at_home: Path, glm: Run) -> None:
     with Server([FIX, DONE]) as server:
         plant(at_home, at_home, server.url)
@@ -88,6 +88,7 @@ def test_state_that_the_repository_brings_is_not_believed(plant: Plant, at_home:
     assert not (at_home.parent / "outside").exists()
 
 
+@pytest.mark.slow
 def test_settings_that_the_repository_brings_are_not_believed(at_home: Path, glm: Run) -> None:
     (at_home / CONFIG).mkdir(parents=True)
     with Server([DONE]) as thief:
@@ -100,6 +101,7 @@ def test_settings_that_the_repository_brings_are_not_believed(at_home: Path, glm
         assert glm("ask", "Why?", "--bare", *to(thief.url), "--json").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [f"{CONFIG}/config.toml", f"{STATE}/commands/x"])
 def test_what_is_only_there_is_the_users_own(path: str, at_home: Path, glm: Run) -> None:
     """A home that is a repository, with our folders in it, which git does not know."""
@@ -109,6 +111,7 @@ def test_what_is_only_there_is_the_users_own(path: str, at_home: Path, glm: Run)
         assert glm("fix", "Add.", *to(server.url), "--json").code == 0
 
 
+@pytest.mark.slow
 def test_state_in_a_folder_that_is_open_to_all_is_not_believed(home: Path, glm: Run) -> None:
     (home / STATE).mkdir(parents=True)
     (home / STATE).chmod(0o777)
