@@ -280,7 +280,7 @@ def _require_own(root: Path | None) -> None:
 
 def _user_layer() -> Layer:
     file = config_home() / "config.toml"
-    text = files.read(file)
+    text = files.read(file, own=True)
     table = files.parse(file, text) if text else {}
     _take_rows(file, text, table.pop("providers", {}), table.pop("models", {}))
     for name, value in table.items():
@@ -364,7 +364,7 @@ def _env_file(file: Path, *, wanted: bool) -> dict[str, str]:
     if wanted and not file.is_file():
         raise ConfigError(f"--env-file {file}: no such file")
     found: dict[str, str] = {}
-    for number, line in enumerate(files.read(file).split("\n"), 1):
+    for number, line in enumerate(files.read(file, own=not wanted).split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         pair = _ENV_LINE.fullmatch(line)

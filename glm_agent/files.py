@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -16,8 +17,11 @@ _OURS = r"(?:\s*tool\s*\.\s*[\"']?glm-agent[\"']?\s*\.\s*)"
 _LARGEST = 1 << 20  # bytes
 
 
-def read(file: Path, *, follow: bool = True) -> str:
-    """The text of a configuration file, "" if there is none. Never waits for a FIFO."""
+def read(file: Path, *, follow: bool = True, own: bool = False) -> str:
+    """The text of a configuration file, "" if there is none. Never waits for a FIFO.
+
+    One of the user's `own` must not be anybody's to change. Raises ConfigError.
+    """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(file, flags if follow else flags | os.O_NOFOLLOW)
@@ -28,8 +32,11 @@ def read(file: Path, *, follow: bool = True) -> str:
             raise ConfigError(f"{file}: a symbolic link; a repository's settings must be a file") from error
         raise ConfigError(f"{file}: {why(error)}") from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             raise ConfigError(f"{file}: not a regular file")
+        if own and mode & stat.S_IWOTH:
+            raise ConfigError(f"{file}: anybody can change it: chmod 600 {shlex.quote(str(file))}")
         data = os.read(descriptor, _LARGEST + 1)
     finally:
         os.close(descriptor)

@@ -74,7 +74,7 @@ def binary(root: Path) -> str:
     """git's absolute path, never one inside the repository. Raises RepositoryError if there is none."""
     path = _path(root)
     found = shutil.which("git", path=path)
-    if found and not _is_theirs(found):
+    if found and not _is_theirs(found, root):
         return found
     raise RepositoryError("git was not found on PATH; install git")
 
@@ -336,24 +336,26 @@ def _mentions(file: Path, word: bytes) -> bool:
         return False
 
 
-_trees: set[str] = set()  # that git has been asked about
+_repositories: set[str] = set()  # that git has been asked about
 
 
 def _path(root: Path) -> str:
-    """The entries of PATH that are absolute and lead into none of these trees.
+    """The entries of PATH that are absolute and lead neither into `root` nor into one of these repositories.
 
-    That is not `root` alone: a private copy holds no programs, but those of its original are on PATH still.
+    A private copy holds no programs, but those of its original are on PATH still.
     """
-    _trees.add(os.path.realpath(root))
-    return _without_theirs(len(_trees), os.environ.get("PATH", os.defpath))
+    if os.path.lexists(root / ".git"):
+        _repositories.add(os.path.realpath(root))
+    return _without_theirs(root, len(_repositories), os.environ.get("PATH", os.defpath))
 
 
 @cache
-def _without_theirs(_: int, path: str) -> str:
+def _without_theirs(root: Path, _: int, path: str) -> str:
     entries = [entry for entry in path.split(os.pathsep) if Path(entry).is_absolute()]
-    return os.pathsep.join(entry for entry in entries if not _is_theirs(entry))
+    return os.pathsep.join(entry for entry in entries if not _is_theirs(entry, root))
 
 
-def _is_theirs(place: str) -> bool:
+def _is_theirs(place: str, root: Path) -> bool:
     real = Path(os.path.realpath(place))
-    return not _trees.isdisjoint(map(str, (real, *real.parents)))
+    above = {str(folder) for folder in (real, *real.parents)}
+    return os.path.realpath(root) in above or not _repositories.isdisjoint(above)

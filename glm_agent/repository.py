@@ -53,7 +53,7 @@ def brings(root: Path, place: Path) -> str | None:
 
     `place` counts as lying in it only by its own name: a link of the user's that leads there is the user's.
     """
-    if not any(_is_same(folder, root) for folder in place.parents):
+    if not os.path.lexists(root / ".git") or not any(_is_same(folder, root) for folder in place.parents):
         return None
     inside = {place, Path(os.path.realpath(place))}
     names = [str(path.relative_to(root)) for path in inside if path.is_relative_to(root)]

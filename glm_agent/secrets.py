@@ -180,8 +180,10 @@ class Secrets:
 def name_kind(path: str) -> Kind:
     """What the name says: a secret, one if there is a token in it, one if git does not track it, or none."""
     folder, slash, name = path.casefold().rpartition("/")
-    kinds: list[Kind] = [_kind(f"{folder}{slash}{one}") for one in (name, *_originals(name))]
-    return next((kind for kind in kinds if kind != "open"), "open")
+    for one in (name, *_originals(name)):
+        if (kind := _kind(f"{folder}{slash}{one}")) != "open":
+            return kind
+    return "open"
 
 
 def _originals(name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +21,23 @@ def key(top: Path) -> str:
 
 
 def require_own(root: Path | None) -> None:
-    """Raises RepositoryError if what we would believe about earlier runs comes from the repository itself."""
-    if root and (file := repository.brings(root, config.state_home())):
+    """Raises RepositoryError if what we would believe of earlier runs is the repository's, or anybody's."""
+    home = config.state_home()
+    if home.exists() and is_foreign(home.stat()):
+        raise RepositoryError(
+            f"{home} is another user's, or open to all; set XDG_STATE_HOME to a folder of your own"
+        )
+    if root and (file := repository.brings(root, home)):
         raise RepositoryError(
             f"{shown(file)} is part of the repository, and so not ours; remove it, or set XDG_STATE_HOME to "
             "a folder of your own"
         )
+
+
+def is_foreign(status: os.stat_result) -> bool:
+    """Whether somebody else may have written there: in a container, root is given folders of its user's."""
+    user = os.geteuid()
+    return bool(status.st_mode & stat.S_IWOTH) or (user != 0 and status.st_uid not in (user, 0))
 
 
 def intents(top: Path, keep: Path | None = None) -> Intents:

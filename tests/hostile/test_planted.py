@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import DONE, FIX, Run, git, to
+from running import DONE, FIX, Run, first_fast, git, to
 
 from glm_agent.commands import stores
 from glm_agent.journal import Journal
@@ -73,7 +74,7 @@ Plant = Callable[[Path, Path, str], None]
 WORDS = (("fix", "Add."), ("fix", "-c"), ("ask", "Why?"), ("undo",), ("apply", "{repo}/calc.py"))
 
 
-@pytest.mark.parametrize("plant", [plant_session, plant_record, plant_guard, plant_link])
+@pytest.mark.parametrize("plant", first_fast(plant_session, plant_record, plant_guard, plant_link))
 def test_state_that_the_repository_brings_is_not_believed(plant: Plant, at_home: Path, glm: Run) -> None:
     with Server([FIX, DONE]) as server:
         plant(at_home, at_home, server.url)
@@ -87,6 +88,7 @@ def test_state_that_the_repository_brings_is_not_believed(plant: Plant, at_home:
     assert not (at_home.parent / "outside").exists()
 
 
+@pytest.mark.slow
 def test_settings_that_the_repository_brings_are_not_believed(at_home: Path, glm: Run) -> None:
     (at_home / CONFIG).mkdir(parents=True)
     with Server([DONE]) as thief:
@@ -99,6 +101,7 @@ def test_settings_that_the_repository_brings_are_not_believed(at_home: Path, glm
         assert glm("ask", "Why?", "--bare", *to(thief.url), "--json").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [f"{CONFIG}/config.toml", f"{STATE}/commands/x"])
 def test_what_is_only_there_is_the_users_own(path: str, at_home: Path, glm: Run) -> None:
     """A home that is a repository, with our folders in it, which git does not know."""
@@ -106,3 +109,38 @@ def test_what_is_only_there_is_the_users_own(path: str, at_home: Path, glm: Run)
     (at_home / path).write_text("max_turns = 9\n")
     with Server([FIX, DONE]) as server:
         assert glm("fix", "Add.", *to(server.url), "--json").code == 0
+
+
+@pytest.mark.slow
+def test_state_in_a_folder_that_is_open_to_all_is_not_believed(home: Path, glm: Run) -> None:
+    (home / STATE).mkdir(parents=True)
+    (home / STATE).chmod(0o777)
+    for words in (("fix", "Add."), ("resume",), ("undo",)):
+        ran = glm(*words)
+        assert (ran.code, "is another user's, or open to all; set XDG_STATE_HOME" in ran.err) == (45, True)
+
+
+@pytest.mark.parametrize(("mode", "owner", "user", "is_so"), [
+    (0o40700, 1000, 1000, False), (0o40755, 0, 1000, False), (0o40700, 1000, 0, False),
+    (0o40700, 1001, 1000, True), (0o41777, 1000, 1000, True), (0o40702, 0, 0, True),
+])  # fmt: skip
+def test_whose_a_folder_is(
+    mode: int, owner: int, user: int, is_so: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    status = os.stat_result((mode, 1, 1, 1, owner, owner, 0, 0, 0, 0))
+    assert stores.is_foreign(status) is is_so
+
+
+@pytest.mark.parametrize("name", ["config.toml", ".env"])
+def test_settings_that_anybody_can_change_are_not_believed(name: str, home: Path, glm: Run) -> None:
+    file = home / CONFIG / name
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    assert glm("ask", "Why?", "--provider", "custom").code == 2
+    file.chmod(0o646)
+    ran = glm("ask", "Why?", "--provider", "custom")
+    assert (ran.code, ran.err.split("\n")[0]) == (
+        52,
+        f"glm-agent: {file}: anybody can change it: chmod 600 {file}",
+    )

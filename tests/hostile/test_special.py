@@ -30,6 +30,7 @@ def test_a_command_that_puts_a_fifo_in_a_files_place_has_deleted_the_file(repo: 
     assert (repo / "calc.py").read_text().endswith(WRONG)
 
 
+@pytest.mark.slow
 def test_one_that_came_since_is_named_with_the_way_on(repo: Path, glm: Run) -> None:
     with Server([FIX, DONE]) as server:
         assert glm("fix", "Add.", *to(server.url)).code == 0
