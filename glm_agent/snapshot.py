@@ -8,25 +8,18 @@ hook or driver that could run. Nothing below the user's `.git` is ever written.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 
-from . import byproducts, changes, git
-from .errors import RepositoryError
+from . import byproducts, changes, git, makeshift
 from .gitdir import is_special
-from .repository import Places, places
+from .repository import places
 from .shape import sequence, string
 from .types import Json
 
-# What decides how a file becomes a blob, and is only data.
-_CARRIED = r"^(core\.(filemode|symlinks|ignorecase|precomposeunicode|autocrlf|eol)|extensions\.objectformat)$"
-_AS_THEY_ARE = b"\n* !diff\n"  # what is binary, bytes decide: else a run could hide its lines by an attribute
-# Else what an undo needs may be lost with the power; all objects of one git are flushed together.
-_ON_THE_DISK = b"\tfsync = loose-object\n\tfsyncMethod = batch\n"
 _BIG = 32 * 1024 * 1024  # bytes of an untracked file: data, and nothing for a patch
 _SECONDS = 300.0  # for looking at the whole work tree
 _IGNORE_FILES = ":(top,glob)**/.gitignore"
@@ -59,7 +52,7 @@ class Snapshot:
         prepared = self._own / "prepared"
         if not prepared.exists():
             (folder / "objects").mkdir(parents=True, exist_ok=True)
-            _copy_state(root, where, self._own)
+            makeshift.make(self._own, root, where)
             self._prepare_index()
             prepared.touch()
         self._absent = [path for state, path in self._notable() if state[:1] in b"Ss"]  # of a sparse checkout
@@ -317,9 +310,7 @@ class Snapshot:
 
     def conversions(self) -> bytes:
         """What may make git convert files, besides `.gitattributes` in the tree; b"" if nothing does."""
-        converts = re.search(rb"autocrlf = (?!false|no|off|0)", _content(self._own / "config"))
-        attributes = _content(self._own / "info" / "attributes").removesuffix(_AS_THEY_ARE)
-        return attributes + (converts[0] if converts else b"")
+        return makeshift.conversions(self._own)
 
     def _git(
         self,
@@ -332,37 +323,6 @@ class Snapshot:
         return git.run(self._root, *args, stdin=stdin, env=known, ok=ok, timeout=_SECONDS)
 
 
-def _copy_state(root: Path, where: Places, own: Path) -> None:
-    info = where.common / "info"
-    (own / "refs").mkdir(parents=True, exist_ok=True)
-    (own / "info").mkdir(exist_ok=True)
-    (own / "HEAD").write_text("ref: refs/heads/none\n")
-    (own / "config").write_bytes(_carried_configuration(root))
-    excludes = "\n".join(byproducts.USUAL).encode() + b"\n" + _content(info / "exclude")
-    (own / "info" / "exclude").write_bytes(excludes.removesuffix(b"\n") + b"\n")
-    attributes = _content(info / "attributes").removesuffix(_AS_THEY_ARE)  # of a copy of ours
-    (own / "info" / "attributes").write_bytes(attributes + _AS_THEY_ARE)
-    for index in (where.folder / "index", *where.folder.glob("sharedindex.*")):
-        if _is_file(index):
-            shutil.copy2(index, own)  # with its time: git trusts entries that are older than the index
-
-
-def _carried_configuration(root: Path) -> bytes:
-    lines = [b"[core]\n\tbare = false\n\tsafecrlf = false\n", _ON_THE_DISK]
-    for entry in git.run(root, "config", "-z", "--get-regexp", _CARRIED, ok=(0, 1)).split(b"\0"):
-        key, _, value = entry.partition(b"\n")
-        section, _, name = key.partition(b".")
-        if value.isalnum():
-            lines.append(b"[%s]\n\t%s = %s\n" % (section, name, value))
-            if section == b"extensions":
-                lines.append(b"[core]\n\trepositoryFormatVersion = 1\n")
-    return b"".join(lines)
-
-
-def _content(path: Path) -> bytes:
-    return path.read_bytes() if _is_file(path) else b""
-
-
 def _rules(path: Path) -> list[bytes]:
     """The lines of an ignore file that say something; none of one that cannot be read."""
     try:
@@ -370,17 +330,6 @@ def _rules(path: Path) -> list[bytes]:
     except OSError:
         return []
     return [line for line in map(bytes.strip, lines) if line and not line.startswith(b"#")]
-
-
-def _is_file(path: Path) -> bool:
-    """Raises RepositoryError for what is there, but not a regular file: a FIFO would never end."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISREG(mode):
-        raise RepositoryError(f"{path} is not a regular file; the repository is broken")
-    return True
 
 
 def _quoted(path: Path) -> str:

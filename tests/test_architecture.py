@@ -47,6 +47,7 @@ RANKS = (
     ),
     ("transport", "slots", "replay", "render"),
     (
+        "makeshift",
         "snapshot",
         "large",
         "state",
