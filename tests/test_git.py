@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -191,8 +190,8 @@ def test_a_driver_whose_name_is_too_long_for_an_environment_is_refused(repo: Pat
 
 
 @pytest.mark.slow
-def test_the_door_costs_at_most_two_milliseconds_a_call(repo: Path) -> None:
-    """Lower quartiles of interleaved calls: what else the machine does is none of our costs."""
+def test_a_call_through_the_door_costs_little_more_than_the_start_of_a_git(repo: Path) -> None:
+    """The least of many interleaved calls: what else the machine does is none of our costs."""
     binary = git.argv(repo)[0]
     words = [binary, "-C", str(repo), "rev-parse", "HEAD"]
     plain, door, scan = list[float](), list[float](), list[float]()
@@ -201,9 +200,9 @@ def test_the_door_costs_at_most_two_milliseconds_a_call(repo: Path) -> None:
         door.append(_milliseconds(lambda: git.run(repo, "rev-parse", "HEAD")))
         os.utime(repo / ".git/config")
         scan.append(_milliseconds(lambda: git.environment(repo)))
-    costs = [statistics.quantiles(times)[0] for times in (plain, door, scan)]
+    costs = [min(times) for times in (plain, door, scan)]
     sys.stdout.write("plain {:.2f} ms, through the door {:.2f} ms, a scan {:.2f} ms\n".format(*costs))
-    assert max(costs[1] - costs[0], costs[2] - costs[0]) <= 2, costs
+    assert max(costs[1], costs[2]) <= 2.5 * costs[0], costs
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
