@@ -60,7 +60,8 @@ class Journal:
                 _make(folder)
             self._descriptor = _open(folder / FILE, 0 if again else _NEW)
         except OSError as error:
-            raise RepositoryError(f"cannot write the session to {folder}: {error.strerror}") from error
+            why = f"{error.strerror}; --ephemeral keeps nothing, XDG_STATE_HOME says where else to keep it"
+            raise RepositoryError(f"cannot write the session to {folder}: {why}") from error
         try:
             self._begin(folder)
         except BaseException:

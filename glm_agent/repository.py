@@ -41,6 +41,12 @@ def require_repository(root: Path, *, allow_merge: bool = False) -> None:
             )
 
 
+def require_writable(root: Path) -> None:
+    """Raises RepositoryError where the file system lets nobody write."""
+    if os.statvfs(root).f_flag & os.ST_RDONLY:
+        raise RepositoryError(f"{root} is read-only; --dry-run works without changing it")
+
+
 def places(root: Path) -> Places:
     """Raises RepositoryError if git cannot read the repository at `root`, or takes another folder for it."""
     found = gitdir.locate(root)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
 
-from .. import __version__, config, delivery, outcome
+from .. import __version__, config, delivery, outcome, repository
 from ..delivery import Target
 from ..errors import AgentError, RepositoryError, UsageError
 from ..keeping import Keeper
@@ -59,6 +59,8 @@ def open_workplace(stage: Stage, past: Past | None = None) -> Workplace:
     settings = stage.settings
     kind = _kind(settings)
     _check(settings)
+    if kind != "dry-run":
+        repository.require_writable(stage.top)
     target = None
     if settings.commit or settings.branch:
         target = delivery.aim(
