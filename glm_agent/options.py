@@ -258,6 +258,13 @@ AllowMerge = Annotated[
     ),
 ]
 
+AllowFork = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-fork", help="Work on a fork's code in a CI job that has your secrets.", show_default=False
+    ),
+]
+
 VerifyJunit = Annotated[
     list[str] | None,
     _text(

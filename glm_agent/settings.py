@@ -66,6 +66,7 @@ class Settings:
     flaky_runs: int = 0
     from_report: tuple[str, ...] = ()
     allow_merge: bool = False
+    allow_fork: bool = False
     dry_run: bool = False
     worktree: bool = False
     attempts: int | None = None
@@ -242,6 +243,7 @@ OPTIONS: dict[str, Option] = {
     "flaky_runs": Option(integer(0)),
     "from_report": Option(texts, file=False),
     "allow_merge": Option(flag),
+    "allow_fork": Option(flag),
     "dry_run": Option(flag),
     "worktree": Option(flag),
     "attempts": Option(integer(1)),

@@ -64,6 +64,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "record": ("r.jsonl", "r.jsonl"),
     "from_report": ("a.json\nb.xml", ("a.json", "b.xml")),
     "allow_merge": ("on", True),
+    "allow_fork": ("on", True),
     "json_schema": ('{"type": "object"}', '{"type": "object"}'),
     "agents_md": ("off", False),
     "append_system_prompt": ("Be kind.", "Be kind."),

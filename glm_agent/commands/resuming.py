@@ -50,7 +50,7 @@ _TOLD = ("append_system_prompt", "agents_md", "bare", "json_schema")  # what the
 # what the user allowed then, and may not have in mind now
 _WIDER = (
     *("base_url", "insecure_http", "env_file", "sandbox", "sandbox_read", "network", "allow_secrets"),
-    *("allow_path", "run_hooks"),
+    *("allow_path", "allow_fork", "run_hooks"),
 )
 _LANDING = ". Secure a working change now, check it, and report.]"
 _UNKNOWN = (

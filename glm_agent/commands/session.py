@@ -24,7 +24,7 @@ from ..structured import Answer
 from ..transport import Transport
 from ..types import Cap, Event, Json, Memo, Message, Started, Stopped, Tool, ToolStarted
 from ..workspace import Workspace
-from . import artefacts, resuming, stores
+from . import artefacts, resuming, stores, strangers
 from .conduct import Stage
 from .confinement import Confinement, fence_files, open_workspace
 from .connection import choose_model, connect, open_client, require_price
@@ -69,7 +69,7 @@ def open_session(
 ) -> Session:
     """Builds the parts; from here on events are journaled. Raises AgentError before anything is sent."""
     settings, git = stage.settings, repository.describe(stage.top)
-    artefacts.check(settings)
+    _check(settings, git)
     if past:
         resuming.spend(stage, past.session)
     answer = Answer(structured.load(settings.json_schema)) if settings.json_schema else None
@@ -104,6 +104,12 @@ def open_session(
     memo = resuming.memo(stage, task.text or (past.task if past else ""), dialect)
     history, restart = _history(stage, past), client.fitter.restart
     return Session(folder, agent, history, started, notices, answer, workspace, memo, restart)
+
+
+def _check(settings: Settings, git: Json | None) -> None:
+    artefacts.check(settings)
+    if not settings.allow_fork:
+        strangers.require_none(config.environment(), (git or {}).get("head"))
 
 
 def _equip(stage: Stage, client: Client, transport: Transport, brief: Brief) -> None:
