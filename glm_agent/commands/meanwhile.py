@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import state
 from ..journal import Session
 from ..keeping import Record
-from ..paths import shown
+from ..paths import named
 from ..snapshot import Snapshot
 from ..state import State
 from ..types import Event, Said, ToolResult, ToolStarted
 
 _CLOCK = 0.002  # seconds by which the time of a file and that of a record may differ
-_NAMED = 5
 
 
 class Trees(NamedTuple):
@@ -38,10 +37,10 @@ class Left(NamedTuple):
         """A line for each kind of file that others have changed."""
         found: list[str] = []
         if self.foreign:
-            found.append(f"{_names(self.foreign)} changed since the session's last work: not counted")
+            found.append(f"{named(self.foreign)} changed since the session's last work: not counted")
         if self.doubtful:
             why = "may be changed by others too since the session's last work: counted, never committed"
-            found.append(f"{_names(self.doubtful)} {why}")
+            found.append(f"{named(self.doubtful)} {why}")
         return found
 
 
@@ -110,8 +109,3 @@ def _is_command_open(events: Iterable[Event]) -> bool:
             case _:
                 pass
     return running is not None
-
-
-def _names(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(map(shown, paths[:_NAMED])) + more

@@ -14,14 +14,14 @@ from ..gitdir import is_special
 from ..keeping import Keeper, Record
 from ..lock import hold
 from ..outcome import Outcome
-from ..paths import shown
+from ..paths import named, shown
 from ..redact import Redactor
 from ..render import expendable, writer
 from ..render.sanitize import clean
 from ..reversal import Reversal
 from ..snapshot import Snapshot
 from ..state import Entry, State
-from ..swap import Step, named
+from ..swap import Step
 from ..types import Finished, Json, Result, Said, Started, User
 from . import stores
 from .plain import as_json, print_text
