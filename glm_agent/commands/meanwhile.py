@@ -27,15 +27,22 @@ class Trees(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What the session left: `tree` is without what is `foreign`; `doubtful` is the session's and others'."""
+    """What the session left: `tree` is without what is `foreign`; `doubtful` is the session's and others'.
+
+    `undone` are as they were before its work: put back, be it by us.
+    """
 
     tree: str = ""
     foreign: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
 
-    def notices(self) -> list[str]:
-        """A line for each kind of file that others have changed."""
+    def notices(self, kept: str = "") -> list[str]:
+        """A line for each kind of file that is not as the session left it; `kept` has what is undone."""
         found: list[str] = []
+        if self.undone:
+            where = f", which is kept in {kept}" if kept else ""
+            found.append(f"no longer in the tree: the session's work on {named(self.undone)}{where}")
         if self.foreign:
             found.append(f"{named(self.foreign)} changed since the session's last work: not counted")
         if self.doubtful:
@@ -51,7 +58,8 @@ def find(snapshot: Snapshot, record: Record, session: Session, trees: Trees) -> 
     if paused:
         others = _differing(snapshot, paused, now)
         ours = _differing(snapshot, start, paused)
-        return Left(paused, tuple(sorted(others - ours)), tuple(sorted(others & ours)))
+        foreign, both = others - ours, others & ours
+        return Left(paused, *(tuple(sorted(paths)) for paths in (foreign, both & changed, both - changed)))
     known = {*record.wrote, *record.pending}
     late = {path for path in changed if _changed_at(snapshot.root, path) > session.ended + _CLOCK}
     late = {path for path in late if not _is_as_written(snapshot, record, path)}
