@@ -63,6 +63,21 @@ def moved(snapshot: Snapshot, before: str, after: str) -> list[Moved]:
     return rows
 
 
+def remaining(rows: Sequence[Moved], done: Sequence[Moved]) -> list[Moved]:
+    """What is left of `rows` once `done`, from the same start, are committed."""
+    wanted = {row.path: row.after for row in rows}
+    made = {row.path: row.after for row in done}
+    start = {row.path: row.before for row in (*rows, *done)}
+    every = [Moved(path, made.get(path, it), wanted.get(path, it)) for path, it in start.items()]
+    return [row for row in every if row.before != row.after]
+
+
+def is_part(root: Path, commit: str) -> bool:
+    """Whether HEAD holds that commit."""
+    base = git.run(root, "merge-base", "--end-of-options", commit, "HEAD", ok=(0, 1, 128))
+    return base.decode().strip() == commit
+
+
 def put(
     rows: Sequence[Moved], tree: Path, start: Snapshot, root: Path, intents: Intents | None = None
 ) -> None:

@@ -53,6 +53,7 @@ class Tracking:
         self._told: set[str] = set()
         self._known: set[str] | None = None  # what was there before the checks that run now
         self._created: set[str] = set()
+        self._committed: Json = {}
         self.left = Left()  # of a session that goes on
 
     def __call__(self, event: Event) -> None:
@@ -110,6 +111,8 @@ class Tracking:
             self._take(event)
         if base:
             self._begin_at(base)
+        else:
+            self._committed = mapping(session.kept.get("committed"))
         ended = self._keeper.go_on()
         if record := self._keeper.record:
             now = self.snapshot.take(self._touched)
@@ -157,6 +160,18 @@ class Tracking:
         """The same changes, path by path, with the blobs that `snapshot` keeps."""
         end = self._end or self._start
         return delivery.moved(self.snapshot, self._start, end) if self._start and end else []
+
+    def committed(self, commit: str) -> None:
+        """All that has changed is in that commit now: so is it for a session that goes on."""
+        self._remember({"committed": {"id": commit, "start": self._start, "end": self._end}})
+
+    def to_commit(self) -> list[Moved]:
+        """The changes, without what an earlier run of the session has committed and HEAD still holds."""
+        rows, made = self.moved(), self._committed
+        if not made or not delivery.is_part(self.tree, string(made.get("id"))):
+            return rows
+        done = delivery.moved(self.snapshot, string(made.get("start")), string(made.get("end")))
+        return delivery.remaining(rows, done)
 
     def created(self) -> list[str]:
         """Some of the files that the checks created; what git ignores is not among them."""

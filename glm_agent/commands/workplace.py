@@ -157,7 +157,9 @@ def _check(settings: Settings) -> None:
 
 
 def _commit(stage: Stage, session: Session, target: Target, tracking: Tracking) -> None:
-    tally, rows = stage.tally, tracking.moved()
+    tally, rows = stage.tally, tracking.to_commit()
+    if not rows:
+        return
     if unsure := [row.name for row in rows if row.name in tracking.left.doubtful]:
         why = "may hold changes of yours, so nothing was committed; look, and commit it yourself"
         raise RepositoryError(f"{named(unsure)} {why}")
@@ -165,6 +167,8 @@ def _commit(stage: Stage, session: Session, target: Target, tracking: Tracking) 
     text = delivery.message(stage.redact(tally.answer), rows, assistant)
     made = delivery.commit(target, rows, tracking.snapshot, session.folder, text)
     tally.commit = {"id": made, "branch": target.branch or (session.started.git or {}).get("branch", "")}
+    if not (target.branch or stage.replica):
+        tracking.committed(made)
 
 
 def _patch(stage: Stage) -> str:
