@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .. import delivery, patching, reversal, state
+from .. import delivery, patching, restore, reversal, state
 from ..delivery import Moved
 from ..errors import ToolError
 from ..journal import Session
@@ -199,6 +199,8 @@ class Tracking:
         files = self.snapshot.carry(record.start.files, record.start.tree, self._start)
         now = state.take(self.snapshot, self.snapshot.take(self._touched))
         wanted = record.start._replace(files=files)
+        # permission bits that no tree tells of: whoever changed them
+        changed |= {step.path for step in restore.plan(self.snapshot, now, wanted) if not step.is_content}
         store, memory = self.snapshot.folder, self.snapshot.memory()
         plan = Reversal(store, now, wanted, sorted(changed), store, memory, sorted(self._touched))
         problems = reversal.carry_out(plan, self.snapshot, records, self.settle)
