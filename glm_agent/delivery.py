@@ -54,13 +54,7 @@ class Target(NamedTuple):
 
 def moved(snapshot: Snapshot, before: str, after: str) -> list[Moved]:
     """What differs between two trees of `snapshot`."""
-    words = ("diff-tree", "-r", "-z", "--raw", "--no-renames", before, after)
-    fields = iter(snapshot.ask(*words).split(b"\0")[:-1])
-    rows: list[Moved] = []
-    for field in fields:
-        old_mode, new_mode, old, new, _ = field.removeprefix(b":").split(b" ")
-        rows.append(Moved(next(fields), old_mode + b" " + old, new_mode + b" " + new))
-    return rows
+    return [Moved(*row) for row in snapshot.differences(before, after)]
 
 
 def remaining(rows: Sequence[Moved], done: Sequence[Moved]) -> list[Moved]:

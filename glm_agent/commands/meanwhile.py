@@ -54,10 +54,10 @@ class Left(NamedTuple):
 def find(snapshot: Snapshot, record: Record, session: Session, trees: Trees) -> Left:
     """By the tree of the pause if there is one; of a session that was killed, by blobs and times."""
     start, paused, now = trees
-    changed = _differing(snapshot, start, now)
+    changed = snapshot.differing(start, now)
     if paused:
-        others = _differing(snapshot, paused, now)
-        ours = _differing(snapshot, start, paused)
+        others = snapshot.differing(paused, now)
+        ours = snapshot.differing(start, paused)
         foreign, both = others - ours, others & ours
         return Left(paused, *(tuple(sorted(paths)) for paths in (foreign, both & changed, both - changed)))
     known = {*record.wrote, *record.pending}
@@ -80,12 +80,8 @@ def state_left(snapshot: Snapshot, record: Record, left: Left, now: str) -> Stat
 def _with(snapshot: Snapshot, tree: str, other: str, paths: set[str]) -> str:
     """`tree` with what the other one has at `paths`."""
     found = snapshot.differences(tree, other) if paths else ()
-    lines = [entry + b"\t" + path for path, entry in found if os.fsdecode(path) in paths]
+    lines = [entry + b"\t" + path for path, _, entry in found if os.fsdecode(path) in paths]
     return snapshot.edited(tree, "--index-info", lines) if lines else tree
-
-
-def _differing(snapshot: Snapshot, before: str, after: str) -> set[str]:
-    return {os.fsdecode(path) for path, _ in snapshot.differences(before, after)}
 
 
 def _changed_at(root: Path, path: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -195,7 +194,7 @@ class Tracking:
         record = self._keeper.record
         if record is None or self._start is None or self._end is None:
             return []
-        changed = {os.fsdecode(path) for path, _ in self.snapshot.differences(self._start, self._end)}
+        changed = self.snapshot.differing(self._start, self._end)
         files = self.snapshot.carry(record.start.files, record.start.tree, self._start)
         now = state.take(self.snapshot, self.snapshot.take(self._touched))
         wanted = record.start._replace(files=files)
