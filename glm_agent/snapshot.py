@@ -279,6 +279,8 @@ class Snapshot:
 
     def differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Each path that differs, with mode and blob as they are in both; mode 0 where it is not there."""
+        if before == after:
+            return
         fields = iter(self._list("diff-tree", "-r", "--raw", "--no-renames", before, after))
         for field in fields:
             old_mode, mode, old, blob, _ = field.removeprefix(b":").split(b" ")
