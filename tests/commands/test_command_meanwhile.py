@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from killing import KILLED, Killer
-from running import CHECK, DONE, FILES, FIX, RIGHT, STALL, Ran, Run, git, start, to, wait_for
+from running import CHECK, DONE, FILES, FIX, READ, RIGHT, STALL, Ran, Run, git, start, to, wait_for
 
 from glm_agent import sandbox
 from glm_agent.replay import Server
@@ -82,7 +82,7 @@ def test_the_diff_that_was_refused_is_kept_when_the_session_goes_on(
     repo: Path, home: Path, glm: Run, tmp_path: Path, is_killed: bool
 ) -> None:
     words = ("fix", "Add.", "--protect", "calc.py", "--json")
-    with Server([FIX, DONE]) as server:
+    with Server([READ, FIX, DONE]) as server:
         if is_killed:
             (tmp_path / "scratch").mkdir()
             with Killer(repo, tmp_path / "scratch") as killer:
@@ -93,7 +93,10 @@ def test_the_diff_that_was_refused_is_kept_when_the_session_goes_on(
     refused = patch.read_bytes()
     with Server([FIX, DONE]) as server:
         ran = glm("fix", "-c", "Again.", "--protect", "check.py", "--commit", "--json", *to(server.url))
+        result = server.requests[-1].body["messages"][-1]["content"]
     assert (ran.code, changes(ran)) == (0, ["calc.py"]), ran.err
+    note = "[note: the run was interrupted; meanwhile calc.py changed on disk: read again what you need]"
+    assert note in result
     kept = patch.with_name("patch-before-1.diff")
     assert f"no longer in the tree: the session's work on calc.py, which is kept in {kept}" in said(ran)
     assert "others" not in said(ran)
