@@ -13,6 +13,7 @@ from typing import NamedTuple
 from . import git, process
 from .errors import AgentError, RepositoryError, ToolError, UsageError
 from .intents import Intents
+from .paths import named
 from .repository import places
 from .secrets import Secrets
 from .snapshot import Snapshot
@@ -53,13 +54,22 @@ class Target(NamedTuple):
 
 def moved(snapshot: Snapshot, before: str, after: str) -> list[Moved]:
     """What differs between two trees of `snapshot`."""
-    words = ("diff-tree", "-r", "-z", "--raw", "--no-renames", before, after)
-    fields = iter(snapshot.ask(*words).split(b"\0")[:-1])
-    rows: list[Moved] = []
-    for field in fields:
-        old_mode, new_mode, old, new, _ = field.removeprefix(b":").split(b" ")
-        rows.append(Moved(next(fields), old_mode + b" " + old, new_mode + b" " + new))
-    return rows
+    return [Moved(*row) for row in snapshot.differences(before, after)]
+
+
+def remaining(rows: Sequence[Moved], done: Sequence[Moved]) -> list[Moved]:
+    """What is left of `rows` once `done`, from the same start, are committed."""
+    wanted = {row.path: row.after for row in rows}
+    made = {row.path: row.after for row in done}
+    start = {row.path: row.before for row in (*rows, *done)}
+    every = [Moved(path, made.get(path, it), wanted.get(path, it)) for path, it in start.items()]
+    return [row for row in every if row.before != row.after]
+
+
+def is_part(root: Path, commit: str) -> bool:
+    """Whether HEAD holds that commit."""
+    base = git.run(root, "merge-base", "--end-of-options", commit, "HEAD", ok=(0, 1, 128))
+    return base.decode().strip() == commit
 
 
 def put(
@@ -72,13 +82,13 @@ def put(
     """
     links = [row.name for row in rows if b"120000" in (row.before[:6], row.after[:6])]
     if links:
-        raise RepositoryError(f"{_named(links)}: symbolic links are not applied; use `git apply`")
+        raise RepositoryError(f"{named(links)}: symbolic links are not applied; use `git apply`")
     here = [_content(root / row.name) for row in rows]
     now = start.ask("ls-tree", "-r", "-z", "--full-tree", start.take([row.name for row in rows]))
     entries = _entries(now)
     changed = [row.name for row in rows if _is_other(entries.get(row.path), row.before)]
     if changed:
-        raise RepositoryError(f"{_named(changed)} changed in the work tree meanwhile, which stays as it is")
+        raise RepositoryError(f"{named(changed)} changed in the work tree meanwhile, which stays as it is")
     workspace = Workspace(root, Secrets(("*",)), forbidden=lambda path: None, intents=intents)
     try:
         workspace.apply([_change(row, tree, held) for row, held in zip(rows, here, strict=True)])
@@ -191,10 +201,6 @@ def _is_other(now: bytes | None, before: bytes) -> bool:
     return now != before if now is not None else not before.startswith(_ABSENT)
 
 
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
 def _version(root: Path) -> tuple[int, ...]:
     words = git.run(root, "version").decode().split()
     return tuple(int(part) for part in words[2].split(".")[:2] if part.isdecimal())
@@ -228,7 +234,7 @@ def _require_clean(target: Target, rows: Sequence[Moved]) -> None:
     ]
     if dirty:
         why = "had changes of yours before the run, so nothing was committed; commit or stash them first"
-        raise RepositoryError(f"{_named(dirty)} {why}")
+        raise RepositoryError(f"{named(dirty)} {why}")
 
 
 def _require_plain(target: Target, rows: Sequence[Moved]) -> None:
@@ -242,7 +248,7 @@ def _require_plain(target: Target, rows: Sequence[Moved]) -> None:
     ]
     if filtered:
         why = "would go through a filter, such as LFS, so nothing was committed; do it with git"
-        raise RepositoryError(f"{_named(filtered)} {why}")
+        raise RepositoryError(f"{named(filtered)} {why}")
 
 
 def _index_info(rows: Sequence[Moved]) -> bytes:

@@ -184,6 +184,15 @@ def load(folder: Path) -> Record | None:
     )
 
 
+def written_at(folder: Path) -> int:
+    """When the session in `folder`, which may have gone on since it began, last changed its record; or 0."""
+    times = [0]
+    for name in (_STATE, _WRITTEN):
+        with suppress(OSError):
+            times.append((folder / name).stat().st_mtime_ns)
+    return max(times)
+
+
 def place(root: Path) -> str:
     """What names a work tree wherever it is moved to on its file system."""
     status = root.stat()

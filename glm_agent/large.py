@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-_FICLONE = 0x40049409  # Linux: copy without copying, where the file system can
+_FICLONE = 0x40049409  # Linux
 _MARK = "large "  # begins what stands for the id of such a file
 
 
@@ -46,6 +46,11 @@ def put(source: Path, target: Path) -> None:
     _double(source, target, source.lstat())
 
 
+def share(reading: int, writing: int) -> None:
+    """Copies a whole file without copying, by descriptors. Raises OSError where the file system cannot."""
+    fcntl.ioctl(writing, _FICLONE, reading)
+
+
 def _place(folder: Path, path: str, blob: str) -> Path:
     return folder / hashlib.sha256(os.fsencode(f"{blob}\n{path}")).hexdigest()[:32]
 
@@ -53,7 +58,7 @@ def _place(folder: Path, path: str, blob: str) -> Path:
 def _double(source: Path, target: Path, status: os.stat_result) -> None:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
     with suppress(OSError), source.open("rb") as old, os.fdopen(os.open(target, flags, 0o600), "wb") as new:
-        fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        share(old.fileno(), new.fileno())
         os.utime(new.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         return
     target.unlink(missing_ok=True)

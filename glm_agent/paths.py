@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from .errors import ToolError
 
 _LONGEST = 4096  # characters
 _DEEPEST = 200  # components: each may cost a descriptor
+_NAMED = 5
 _ELSEWHERE = re.compile(r"~|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]*://|\\\\")
 _SHORT_GIT = re.compile(r"git~[0-9]+")
 
@@ -39,6 +40,12 @@ def is_git(name: str) -> bool:
 def shown(path: str) -> str:
     """`path` for one line of text: quoted and escaped where it holds anything but printable characters."""
     return path if path.isprintable() else ascii(path)
+
+
+def named(paths: Sequence[str]) -> str:
+    """The first of `paths` for one line of text, and how many more there are."""
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(map(shown, paths[:_NAMED])) + more
 
 
 def _relative(path: str, roots: Iterable[PurePosixPath]) -> str:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from .descent import FOLDER, descend
 from .intents import Intent, Planned, cut_short, digest
-from .paths import is_git, shown
+from .paths import is_git, named
 
 _LARGEST = 64 << 20  # bytes: nothing of ours is as large
 _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_SHOWN = 5  # paths that are named
 
 
 def recover(root: Path, folder: Path) -> list[str]:
@@ -55,7 +54,7 @@ def _settle(root: Path, intent: Intent) -> tuple[bool, str]:
         _remove_folders(root, intent.made)
     line = f"{_named(intent)}: a change that was cut short was {'finished' if done else 'taken back'}"
     kept = [file.planned.path for file in files if file.is_foreign]
-    return done, line + (f"; {_names(kept)} changed since and stays as it is" if kept else "")
+    return done, line + (f"; {named(kept)} changed since and stays as it is" if kept else "")
 
 
 class _File:
@@ -175,9 +174,4 @@ def _remove_folders(root: Path, made: Sequence[str]) -> None:
 
 
 def _named(intent: Intent) -> str:
-    return _names([file.path for file in intent.files])
-
-
-def _names(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(map(shown, paths[:_SHOWN])) + more
+    return named([file.path for file in intent.files])

@@ -15,11 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import git
+from .large import share
+from .paths import named
 from .repository import places
 from .sandbox import Layer, Private, can_layer
 from .snapshot import Snapshot
 
-_CLONE = 0x40049409  # FICLONE: the same blocks, where the file system can share them
 _LEFT_OUT = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
 _MOST_LAYERS = 100
 _MOST_COPIED = 512 * 1024 * 1024  # bytes of what git does not see
@@ -123,7 +124,7 @@ class Replica:
         folders = [path for path in folders if path not in without and _name(path) not in _LEFT_OUT]
         files = [path for path in (*ignored, *others) if not path.endswith(b"/")]
         if more := folders[_MOST_LAYERS:]:
-            self.notices.append(f"{_shown(more)}: more ignored folders than a copy takes along: left out")
+            self._leave_out(more, "more ignored folders than a copy takes along")
         return folders[:_MOST_LAYERS], files, [path for path in others if path.endswith(b"/")]
 
     def _copy_within_bounds(self, to: Path, files: Iterable[bytes]) -> None:
@@ -137,7 +138,7 @@ class Replica:
                     continue
                 copy_files(self.root, to, [path])
         if over:
-            self.notices.append(f"{_shown(over)}: too large for a copy of what git ignores: left out")
+            self._leave_out(over, "too large for a copy of what git ignores")
 
     def _copy_folders(self, to: Path) -> None:
         """Where nothing can be laid over them, as far as they are small."""
@@ -153,7 +154,10 @@ class Replica:
                 place = to / os.fsdecode(folder)
                 shutil.copytree(real, place, symlinks=True, copy_function=_copy_whole, dirs_exist_ok=True)
         if over:
-            self.notices.append(f"{_shown(over)}: too large for a copy, and no overlay can be had: left out")
+            self._leave_out(over, "too large for a copy, and no overlay can be had")
+
+    def _leave_out(self, paths: list[bytes], why: str) -> None:
+        self.notices.append(f"{named(list(map(os.fsdecode, paths)))}: {why}: left out")
 
     def _ask(self, *words: str) -> list[bytes]:
         return self.start.ask(*words).split(b"\0")[:-1]
@@ -210,10 +214,8 @@ def _copy_whole(source: str, target: str) -> str:
 
 
 def _pour(reading: int, writing: int) -> None:
-    import fcntl
-
     try:
-        fcntl.ioctl(writing, _CLONE, reading)
+        share(reading, writing)
     except OSError:
         while data := os.read(reading, 1 << 20):
             while data:
@@ -242,8 +244,3 @@ def _line(path: Path) -> bytes:
 
 def _name(path: bytes) -> str:
     return os.fsdecode(path.rpartition(b"/")[2])
-
-
-def _shown(paths: list[bytes]) -> str:
-    names = ", ".join(map(os.fsdecode, paths[:3]))
-    return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"

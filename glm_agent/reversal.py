@@ -12,11 +12,11 @@ from .durable import sync_folder
 from .errors import RepositoryError
 from .intents import Record
 from .keeping import Keeper
+from .paths import named
 from .restore import HalfwayError
 from .shape import mapping, string, texts
 from .snapshot import Snapshot
 from .state import State
-from .swap import named
 from .types import Json
 
 _KIND = "back-"

@@ -102,8 +102,9 @@ class Snapshot:
 
     def carry(self, base: str, before: str, after: str) -> str:
         """`base` with what changed from `before` to `after`, but not from `base` to `before` already."""
-        ours = {path for path, _ in self.differences(base, before)}
-        others = [entry + b"\t" + path for path, entry in self.differences(before, after) if path not in ours]
+        ours = {path for path, *_ in self.differences(base, before)}
+        rows = self.differences(before, after)
+        others = [entry + b"\t" + path for path, _, entry in rows if path not in ours]
         return self.edited(base, "--index-info", others) if others else base
 
     def untracked(self) -> set[str]:
@@ -276,12 +277,18 @@ class Snapshot:
             return False
         return changed < self._first_at and self._is_own_file(path)
 
-    def differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes]]:
-        """Each path that differs, with mode and blob as they are in `after`; mode 0 where it is not there."""
+    def differences(self, before: str, after: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Each path that differs, with mode and blob as they are in both; mode 0 where it is not there."""
+        if before == after:
+            return
         fields = iter(self._list("diff-tree", "-r", "--raw", "--no-renames", before, after))
         for field in fields:
-            _, mode, _, blob, _ = field.split(b" ")
-            yield next(fields), mode + b" " + blob
+            old_mode, mode, old, blob, _ = field.removeprefix(b":").split(b" ")
+            yield next(fields), old_mode + b" " + old, mode + b" " + blob
+
+    def differing(self, before: str, after: str) -> set[str]:
+        """The paths alone."""
+        return {os.fsdecode(path) for path, *_ in self.differences(before, after)}
 
     def edited(self, tree: str, option: str, lines: list[bytes]) -> str:
         """`tree` after `git update-index OPTION` with `lines`, without a look at our own index."""

@@ -11,6 +11,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from . import large
@@ -119,9 +120,13 @@ def entries(snapshot: Snapshot, tree: str) -> dict[str, Entry]:
 
 def everything(snapshot: Snapshot, state: State) -> dict[str, Entry]:
     """The files and directories of a state, by path."""
-    found = entries(snapshot, state.files)
-    found |= {path: Entry(_FILE, blob) for path, blob in state.large.items()}
+    found = {**_listed(snapshot, state.files), **{path: Entry(_FILE, it) for path, it in state.large.items()}}
     return {**dict.fromkeys((*_outer(found), *state.folders), Entry(FOLDER, "")), **found}
+
+
+@lru_cache(maxsize=3)  # which an undo asks for again and again
+def _listed(snapshot: Snapshot, tree: str) -> Mapping[str, Entry]:
+    return entries(snapshot, tree)
 
 
 def above(path: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,7 +21,7 @@ from .state import Entry, State, above, blob_of, contents
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MANY = 200  # files, from which on all that its file system has to write is written faster than each
-_MOST_NAMED = 5  # paths in one message
+_MOST_SAID = 5  # problems in one message
 
 
 Found = Literal["old", "new", "gone", "other"]
@@ -83,7 +83,7 @@ class Swap:
         """Raises RepositoryError unless each file is as its step says."""
         other = [step.path for step in steps if not self._is_as(step)]
         if other:
-            raise RepositoryError(f"changed meanwhile, so nothing was restored: {named(other)}")
+            raise RepositoryError(f"changed meanwhile, so nothing was restored: {paths.named(other)}")
 
     def stage(self, snapshot: Snapshot, steps: list[Step]) -> None:
         """What is to come, on the disk before anything of it is in its place."""
@@ -190,7 +190,7 @@ class Swap:
         kept = f"glm-agent-kept-{os.urandom(4).hex()}"
         os.rename(self._name, kept, src_dir_fd=self._root, dst_dir_fd=self._root)
         self._name = ""
-        return f"; and could not be put back: {'; '.join(stuck[:_MOST_NAMED])}; the files are in {kept}"
+        return f"; and could not be put back: {'; '.join(stuck[:_MOST_SAID])}; the files are in {kept}"
 
     def close(self) -> None:
         if self._name:
@@ -281,13 +281,6 @@ class Swap:
     def _set(self, path: str, bits: int) -> None:
         with self._folder(path) as (folder, last):
             _chmod(last, folder, bits)
-
-
-def named(found: Collection[str]) -> str:
-    """Some paths for one line of text, and how many more there are."""
-    some = ", ".join(paths.shown(path) for path in sorted(found)[:_MOST_NAMED])
-    more = len(found) - _MOST_NAMED
-    return f"{some} and {more} more" if more > 0 else some
 
 
 def _is_as(entry: Entry | None, name: str, folder: int) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from glm_agent.errors import ToolError
-from glm_agent.paths import is_git
+from glm_agent.paths import is_git, named
 from glm_agent.text import decode, encode
 from glm_agent.workspace import MAX_FILE, Change, Entry, TextFile, Workspace, text_change
 
@@ -450,3 +450,9 @@ def test_a_file_that_is_saved_while_changes_are_staged_is_not_overwritten(tmp_pa
     user.join()
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "the user's\n"
+
+
+def test_paths_are_named_for_one_line() -> None:
+    assert named([]) == ""
+    assert named(["a b", "ü", "x\ny"]) == "a b, ü, 'x\\ny'"
+    assert named([*"abcdefg"]) == "a, b, c, d, e and 2 more"

@@ -10,7 +10,7 @@ from ..keeping import Keeper
 from ..snapshot import Snapshot
 from ..types import Event, Notice, User, Verified
 from ..verify import Unmet
-from . import artefacts, evidence, judgement, reports, task
+from . import artefacts, evidence, judgement, reports, rescue, task
 from .attempts import Attempts
 from .conduct import Stage
 from .confinement import choose
@@ -145,7 +145,8 @@ class _Fix:
             tally.before.clear()
             yield from self.events(task_text or past.task)
             return
-        yield from map(Notice, self._tracking.left.notices())
+        left = self._tracking.left
+        yield from map(Notice, left.notices(self._keep_patch() if left.undone else ""))
         prompt = task_text if task_text.strip() else None
         if prompt is None:
             rounds = max(1, rounds - len(tally.after) // max(1, len(self._checks.checks)))
@@ -153,6 +154,12 @@ class _Fix:
             if not self._session.history:
                 prompt = past.task if past.task.strip() else _complete(tally.before)
         yield from self._rounds(prompt, rounds)
+
+    def _keep_patch(self) -> str:
+        """Where the patch of before stays, of work that is in the tree no longer; "" if there is none."""
+        file = self._session.folder / "patch.diff"
+        patch = file.read_bytes() if file.is_file() else b""
+        return str(rescue.keep_aside(file.parent, patch)) if patch else ""
 
     def _rounds(self, prompt: str | None, rounds: int) -> Generator[Event]:
         """Agent, then checks, until they pass, the rounds are used up, or a cap stops the agent."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import state
 from ..journal import Session
 from ..keeping import Record
-from ..paths import shown
+from ..paths import named
 from ..snapshot import Snapshot
 from ..state import State
 from ..types import Event, Said, ToolResult, ToolStarted
 
 _CLOCK = 0.002  # seconds by which the time of a file and that of a record may differ
-_NAMED = 5
 
 
 class Trees(NamedTuple):
@@ -28,31 +27,39 @@ class Trees(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What the session left: `tree` is without what is `foreign`; `doubtful` is the session's and others'."""
+    """What the session left: `tree` is without what is `foreign`; `doubtful` is the session's and others'.
+
+    `undone` are as they were before its work: put back, be it by us.
+    """
 
     tree: str = ""
     foreign: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
 
-    def notices(self) -> list[str]:
-        """A line for each kind of file that others have changed."""
+    def notices(self, kept: str = "") -> list[str]:
+        """A line for each kind of file that is not as the session left it; `kept` has what is undone."""
         found: list[str] = []
+        if self.undone:
+            where = f", which is kept in {kept}" if kept else ""
+            found.append(f"no longer in the tree: the session's work on {named(self.undone)}{where}")
         if self.foreign:
-            found.append(f"{_names(self.foreign)} changed since the session's last work: not counted")
+            found.append(f"{named(self.foreign)} changed since the session's last work: not counted")
         if self.doubtful:
             why = "may be changed by others too since the session's last work: counted, never committed"
-            found.append(f"{_names(self.doubtful)} {why}")
+            found.append(f"{named(self.doubtful)} {why}")
         return found
 
 
 def find(snapshot: Snapshot, record: Record, session: Session, trees: Trees) -> Left:
     """By the tree of the pause if there is one; of a session that was killed, by blobs and times."""
     start, paused, now = trees
-    changed = _differing(snapshot, start, now)
+    changed = snapshot.differing(start, now)
     if paused:
-        others = _differing(snapshot, paused, now)
-        ours = _differing(snapshot, start, paused)
-        return Left(paused, tuple(sorted(others - ours)), tuple(sorted(others & ours)))
+        others = snapshot.differing(paused, now)
+        ours = snapshot.differing(start, paused)
+        foreign, both = others - ours, others & ours
+        return Left(paused, *(tuple(sorted(paths)) for paths in (foreign, both & changed, both - changed)))
     known = {*record.wrote, *record.pending}
     late = {path for path in changed if _changed_at(snapshot.root, path) > session.ended + _CLOCK}
     late = {path for path in late if not _is_as_written(snapshot, record, path)}
@@ -73,12 +80,8 @@ def state_left(snapshot: Snapshot, record: Record, left: Left, now: str) -> Stat
 def _with(snapshot: Snapshot, tree: str, other: str, paths: set[str]) -> str:
     """`tree` with what the other one has at `paths`."""
     found = snapshot.differences(tree, other) if paths else ()
-    lines = [entry + b"\t" + path for path, entry in found if os.fsdecode(path) in paths]
+    lines = [entry + b"\t" + path for path, _, entry in found if os.fsdecode(path) in paths]
     return snapshot.edited(tree, "--index-info", lines) if lines else tree
-
-
-def _differing(snapshot: Snapshot, before: str, after: str) -> set[str]:
-    return {os.fsdecode(path) for path, _ in snapshot.differences(before, after)}
 
 
 def _changed_at(root: Path, path: str) -> float:
@@ -110,8 +113,3 @@ def _is_command_open(events: Iterable[Event]) -> bool:
             case _:
                 pass
     return running is not None
-
-
-def _names(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(map(shown, paths[:_NAMED])) + more

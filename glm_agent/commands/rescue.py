@@ -53,7 +53,7 @@ def take_up(replica: Replica, past: Past) -> Rescued:
             raise RepositoryError("the work tree has changed since")
         git.run(replica.tree, "apply", "--whitespace=nowarn", "-", stdin=patch)
     except RepositoryError as error:
-        kept = _keep_aside(session.folder / "patch.diff", patch)
+        kept = keep_aside(session.folder, patch)
         return Rescued(base, (f"what the session did in its private copy is only in {kept}: {error}",))
     return Rescued(base, old=None if past.fork else old)
 
@@ -104,10 +104,10 @@ def _old_copy(past: Past) -> Path | None:
     return home if tree.name == "tree" and is_ours and (tree / ".git").exists() else None
 
 
-def _keep_aside(patch: Path, data: bytes) -> Path:
-    """A file for it, which the run that goes on does not replace."""
+def keep_aside(folder: Path, patch: bytes) -> Path:
+    """A file for it in the session's `folder`, which the run that goes on does not replace."""
     number = 1
-    while (kept := patch.with_name(f"{patch.stem}-before-{number}.diff")).exists():
+    while (kept := folder / f"patch-before-{number}.diff").exists():
         number += 1
-    artefacts.write(str(kept), data)
+    artefacts.write(str(kept), patch)
     return kept

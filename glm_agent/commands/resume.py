@@ -18,4 +18,4 @@ def run(
     except AgentError as error:
         return resuming.refuse(error, flags, start)
     command = ask if session.started.get("command") == "ask" else fix
-    return command.run(None, {**flags, "stdin": False}, start, Again(session.id, fork))
+    return command.run(None, {**flags, "stdin": False}, start, Again(session.id, fork, session))

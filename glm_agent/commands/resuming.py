@@ -60,10 +60,14 @@ _UNKNOWN = (
 
 
 class Again(NamedTuple):
-    """Which session goes on: by how its id begins, or None for the newest here; `fork` as one of its own."""
+    """Which session goes on: by how its id begins, or None for the newest here; `fork` as one of its own.
+
+    `session` is what `find` has found already.
+    """
 
     name: str | None = None
     fork: bool = False
+    session: journal.Session | None = None
 
 
 class Past(NamedTuple):
@@ -109,6 +113,8 @@ def find(again: Again, flags: Mapping[str, object], command: str | None) -> jour
 
     Raises UsageError if there is none.
     """
+    if again.session:
+        return again.session
     home = config.state_home()
     folder = config.working_folder(flags.get("cd"))
     root = find_root(folder)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .. import delivery, patching, reversal, state
+from .. import delivery, patching, restore, reversal, state
 from ..delivery import Moved
 from ..errors import ToolError
 from ..journal import Session
@@ -53,6 +52,7 @@ class Tracking:
         self._told: set[str] = set()
         self._known: set[str] | None = None  # what was there before the checks that run now
         self._created: set[str] = set()
+        self._committed: Json = {}
         self.left = Left()  # of a session that goes on
 
     def __call__(self, event: Event) -> None:
@@ -110,6 +110,8 @@ class Tracking:
             self._take(event)
         if base:
             self._begin_at(base)
+        else:
+            self._committed = mapping(session.kept.get("committed"))
         ended = self._keeper.go_on()
         if record := self._keeper.record:
             now = self.snapshot.take(self._touched)
@@ -158,6 +160,18 @@ class Tracking:
         end = self._end or self._start
         return delivery.moved(self.snapshot, self._start, end) if self._start and end else []
 
+    def committed(self, commit: str) -> None:
+        """All that has changed is in that commit now: so is it for a session that goes on."""
+        self._remember({"committed": {"id": commit, "start": self._start, "end": self._end}})
+
+    def to_commit(self) -> list[Moved]:
+        """The changes, without what an earlier run of the session has committed and HEAD still holds."""
+        rows, made = self.moved(), self._committed
+        if not made or not delivery.is_part(self.tree, string(made.get("id"))):
+            return rows
+        done = delivery.moved(self.snapshot, string(made.get("start")), string(made.get("end")))
+        return delivery.remaining(rows, done)
+
     def created(self) -> list[str]:
         """Some of the files that the checks created; what git ignores is not among them."""
         return sorted(self._created)[:_MOST_CREATED]
@@ -180,10 +194,12 @@ class Tracking:
         record = self._keeper.record
         if record is None or self._start is None or self._end is None:
             return []
-        changed = {os.fsdecode(path) for path, _ in self.snapshot.differences(self._start, self._end)}
+        changed = self.snapshot.differing(self._start, self._end)
         files = self.snapshot.carry(record.start.files, record.start.tree, self._start)
         now = state.take(self.snapshot, self.snapshot.take(self._touched))
         wanted = record.start._replace(files=files)
+        # permission bits that no tree tells of: whoever changed them
+        changed |= {step.path for step in restore.plan(self.snapshot, now, wanted) if not step.is_content}
         store, memory = self.snapshot.folder, self.snapshot.memory()
         plan = Reversal(store, now, wanted, sorted(changed), store, memory, sorted(self._touched))
         problems = reversal.carry_out(plan, self.snapshot, records, self.settle)

@@ -14,14 +14,14 @@ from ..gitdir import is_special
 from ..keeping import Keeper, Record
 from ..lock import hold
 from ..outcome import Outcome
-from ..paths import shown
+from ..paths import named, shown
 from ..redact import Redactor
 from ..render import expendable, writer
 from ..render.sanitize import clean
 from ..reversal import Reversal
 from ..snapshot import Snapshot
 from ..state import Entry, State
-from ..swap import Step, named
+from ..swap import Step
 from ..types import Finished, Json, Result, Said, Started, User
 from . import stores
 from .plain import as_json, print_text
@@ -83,12 +83,15 @@ def prepare(folder: Path, record: Record, root: Path) -> Prepared:
     start, end = record.start, record.end
     if end is None:
         return _prepare_killed(folder, record, snapshot)
-    ours = {step.path for step in restore.plan(snapshot, start, end)}
+    ours = {step.path: step for step in restore.plan(snapshot, start, end)}
     now = _take(snapshot, {*record.named, *ours})
     steps = restore.plan(snapshot, now, start, ours)
-    left = _look(snapshot, end)
-    changed = [step.path for step in steps if _seen(step.now, step.old_bits) != left(step.path)]
-    changed = [path for path in changed if not _is_folder(path, steps)]
+    left = [ours.get(step.path, step) for step in steps]  # a folder that is none of ours was as it is to be
+    changed = [
+        step.path
+        for step, was in zip(steps, left, strict=True)
+        if not _is_folder(step) and _seen(step.now, step.old_bits) != _seen(was.wanted, was.bits)
+    ]
     return Prepared(folder, record, snapshot, now, steps, changed)
 
 
@@ -103,7 +106,7 @@ def _prepare_killed(folder: Path, record: Record, snapshot: Snapshot) -> Prepare
     changed = [
         step.path
         for step in steps
-        if not _is_folder(step.path, steps)
+        if not _is_folder(step)
         and step.path not in record.pending
         and not (step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob))
     ]
@@ -181,7 +184,7 @@ def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
     """The session to undo: the one that is named, or the last one that changed anything in this tree."""
     home, here = config.state_home(), keeping.place(root)
     if name is None:
-        for folder in journal.sessions(home):
+        for folder in sorted(journal.sessions(home), key=keeping.written_at, reverse=True):
             record = keeping.load(folder)
             if record and record.is_of_account and record.place == here:
                 return folder, record
@@ -241,24 +244,12 @@ def _take(snapshot: Snapshot, also: set[str]) -> State:
     return state.take(snapshot, snapshot.take(also))
 
 
-def _look(snapshot: Snapshot, at: State) -> Callable[[str], object]:
-    """What a state has at a path, bits and all."""
-    found = state.everything(snapshot, at)
-
-    def look(path: str) -> object:
-        entry = found.get(path)
-        return _seen(entry, at.permissions(path, entry.mode) if entry else None)
-
-    return look
-
-
 def _seen(entry: Entry | None, bits: int | None) -> object:
     return entry and (entry.mode, entry.blob, bits)
 
 
-def _is_folder(path: str, steps: list[Step]) -> bool:
+def _is_folder(step: Step) -> bool:
     """Directories go with what is in them; the ones that hold other things stay."""
-    step = next(step for step in steps if step.path == path)
     return all(entry is None or entry.is_folder for entry in (step.now, step.wanted))
 
 

@@ -11,7 +11,7 @@ from ..delivery import Target
 from ..errors import AgentError, RepositoryError, UsageError
 from ..keeping import Keeper
 from ..lock import Lock, hold
-from ..paths import shown
+from ..paths import named
 from ..replica import Replica, discard
 from ..settings import Settings
 from ..snapshot import Snapshot
@@ -132,8 +132,7 @@ def _apply(stage: Stage, session: Session, replica: Replica, tracking: Tracking)
 
 def _layered(replica: Replica) -> list[str]:
     names = [layer.place for layer in replica.private().layers]
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return [f"{shown}: commands find them in the copy, file tools do not"] if names else []
+    return [f"{named(names)}: commands find them in the copy, file tools do not"] if names else []
 
 
 def _kind(settings: Settings) -> Kind:
@@ -160,14 +159,18 @@ def _check(settings: Settings) -> None:
 
 
 def _commit(stage: Stage, session: Session, target: Target, tracking: Tracking) -> None:
-    tally, rows = stage.tally, tracking.moved()
+    tally, rows = stage.tally, tracking.to_commit()
+    if not rows:
+        return
     if unsure := [row.name for row in rows if row.name in tracking.left.doubtful]:
         why = "may hold changes of yours, so nothing was committed; look, and commit it yourself"
-        raise RepositoryError(f"{', '.join(map(shown, unsure[:5]))} {why}")
+        raise RepositoryError(f"{named(unsure)} {why}")
     assistant = f"glm-agent {__version__} ({session.started.model})"
     text = delivery.message(stage.redact(tally.answer), rows, assistant)
     made = delivery.commit(target, rows, tracking.snapshot, session.folder, text)
     tally.commit = {"id": made, "branch": target.branch or (session.started.git or {}).get("branch", "")}
+    if not (target.branch or stage.replica):
+        tracking.committed(made)
 
 
 def _patch(stage: Stage) -> str:

@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from running import CHECK, DONE, FILES, FIX, RIGHT, STALL, Ran, Run, git, start, to, wait_for
+from killing import KILLED, Killer
+from running import CHECK, DONE, FILES, FIX, READ, RIGHT, STALL, Ran, Run, git, start, to, wait_for
 
 from glm_agent import sandbox
 from glm_agent.replay import Server
@@ -73,6 +74,34 @@ def test_a_file_that_both_have_changed_is_counted_and_never_committed(repo: Path
     assert "calc.py may be changed by others too since the session's last work" in said(ran)
     assert "calc.py may hold changes of yours, so nothing was committed" in ran.result["errors"][0]
     assert git(repo, "rev-list", "--count", "HEAD") == "1\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_the_diff_that_was_refused_is_kept_when_the_session_goes_on(
+    repo: Path, home: Path, glm: Run, tmp_path: Path, is_killed: bool
+) -> None:
+    words = ("fix", "Add.", "--protect", "calc.py", "--json")
+    with Server([READ, FIX, DONE]) as server:
+        if is_killed:
+            (tmp_path / "scratch").mkdir()
+            with Killer(repo, tmp_path / "scratch") as killer:
+                assert killer.run(*words, *to(server.url), at=1, only=("place",)).code == KILLED
+        else:
+            assert glm(*words, *to(server.url)).code == 12
+    (patch,) = home.glob(".local/state/glm-agent/sessions/*/patch.diff")
+    refused = patch.read_bytes()
+    with Server([FIX, DONE]) as server:
+        ran = glm("fix", "-c", "Again.", "--protect", "check.py", "--commit", "--json", *to(server.url))
+        result = server.requests[-1].body["messages"][-1]["content"]
+    assert (ran.code, changes(ran)) == (0, ["calc.py"]), ran.err
+    note = "[note: the run was interrupted; meanwhile calc.py changed on disk: read again what you need]"
+    assert note in result
+    kept = patch.with_name("patch-before-1.diff")
+    assert f"no longer in the tree: the session's work on calc.py, which is kept in {kept}" in said(ran)
+    assert "others" not in said(ran)
+    assert kept.read_bytes() == refused != b""
+    assert git(repo, "show", "--format=", "--name-only").split() == ["calc.py"]
 
 
 @pytest.mark.slow

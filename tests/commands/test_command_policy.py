@@ -43,8 +43,16 @@ def test_a_breach_is_12_is_taken_back_and_the_patch_says_what_it_was(
 ) -> None:
     (repo / "mine.txt").write_text("untracked\n")
     (repo / "check.py").chmod(0o755)
+    (repo / "private.txt").write_text("mine\n")
+    (repo / "private.txt").chmod(0o600)
     before = state(repo)
-    turns = [FIX, bash("echo x > new.txt; mv check.py moved.py; ln -s calc.py link; rm mine.txt"), DONE]
+    turns = [
+        FIX,
+        bash(
+            "chmod 644 private.txt; echo x > new.txt; mv check.py moved.py; ln -s calc.py link; rm mine.txt"
+        ),
+        DONE,
+    ]
     words = ("--protect", "check.py", "--only", "*.py", "--patch", str(tmp_path / "p"))
     ran, bodies = bounded(glm, turns, *words)
     result = ran.result

@@ -333,6 +333,18 @@ def test_while_one_run_writes_there_is_no_other(glm: Run, repo: Path, home: Path
 
 
 @pytest.mark.slow
+def test_a_session_that_went_on_after_an_undo_is_the_last_one(glm: Run, repo: Path) -> None:
+    before = look(repo)
+    fix(glm, FIX)
+    assert undo(glm)["written"] is True
+    with Server([FIX, DONE]) as server:
+        ran = glm("fix", "-c", "Again.", *FREE, *to(server.url), "--json")
+    assert (ran.code, look(repo) != before) == (0, True)
+    undone = undo(glm)
+    assert (undone["undone"], look(repo)) == (ran.result["session_id"], before)
+
+
+@pytest.mark.slow
 def test_what_was_changed_while_an_undo_was_cut_short_stays(glm: Run, repo: Path, tmp_path: Path) -> None:
     before = look(repo)
     fix(glm, FIX, calls("write", path="a.txt", content="a\n"), calls("write", path="b/c.txt", content="c\n"))

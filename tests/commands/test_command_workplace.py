@@ -430,6 +430,28 @@ def test_a_commit_has_the_runs_diff_and_nothing_else(repo: Path, glm: Run) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_taken_back", [False, True])
+def test_a_session_that_goes_on_commits_what_is_new(repo: Path, glm: Run, is_taken_back: bool) -> None:
+    first = play(glm, "--commit", turns=(FIX, write("new.txt", "new\n"), DONE))
+    assert first.code == 0
+    if is_taken_back:
+        git(repo, "reset", "HEAD~1")
+    other, back = "    return b + a\n", bash("rm new.txt")
+    with Server([edit(RIGHT, other), back, DONE]) as server:
+        ran = glm("fix", "-c", "The other way round.", "--json", *to(server.url))
+    assert ran.code == 0, ran.result
+    assert [row["path"] for row in ran.result["changes"]] == ["calc.py"]
+    news = "M\tcalc.py\n" if is_taken_back else "M\tcalc.py\nD\tnew.txt\n"
+    assert git(repo, "show", "--format=", "--name-status", "HEAD") == news
+    assert git(repo, "show", "HEAD:calc.py") == FILES["calc.py"].replace(WRONG, other)
+    assert git(repo, "rev-list", "--count", "HEAD") == ("2\n" if is_taken_back else "3\n")
+    assert git(repo, "status", "--porcelain") == ""
+    with Server([DONE]) as server:
+        ran = glm("fix", "-c", "Is that all?", "--json", *to(server.url))
+    assert (ran.code, ran.result["commit"]) == (0, None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("--dry-run",), ("--worktree",), ()])
 def test_a_branch_is_committed_to_without_switching(repo: Path, glm: Run, words: tuple[str, ...]) -> None:
     make_dirty(repo)
