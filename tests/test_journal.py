@@ -359,11 +359,15 @@ def test_a_full_disk_is_reported_and_leaves_whole_records_only(tmp_path: Path) -
     assert load(tmp_path / "s").messages == [User("first"), User("last")]
 
 
-def test_ids_of_one_second_sort_by_age() -> None:
+def test_ids_sort_by_age_within_a_second_and_after_the_clock_was_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found: list[str] = []
-    for _ in range(5):
-        found.append(new_id())
-        time.sleep(0.001)
+    for moment in (1e9, 1e9, 1e9 + 1e-5, 1e9 - 86400, 0.0, 1e9 + 0.999999, 1e9, 1e9 + 7):
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
+        found.append(new_id(tmp_path))
+        (tmp_path / found[-1]).mkdir()
+        (tmp_path / "notes-of-mine").touch()
     assert found == sorted(found)
     assert all(re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", name) for name in found)
 

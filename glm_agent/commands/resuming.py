@@ -96,7 +96,7 @@ class Past(NamedTuple):
             return self.session.folder
         if journal.running(self.session.folder):
             raise RepositoryError(f"session {self.session.id} is running; wait for it, then fork it")
-        folder = self.session.folder.with_name(journal.new_id())
+        folder = self.session.folder.with_name(journal.new_id(self.session.folder.parent))
         try:
             shutil.copytree(self.session.folder, folder, ignore=shutil.ignore_patterns("patch.diff"))
         except (OSError, shutil.Error) as error:
