@@ -21,7 +21,7 @@ from .failpoints import failpoint
 from .shape import mapping, sequence, string
 from .types import Json
 
-_OPEN = "open-"
+OPEN = "open-"
 _NOT_OURS = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -61,7 +61,7 @@ class Intents:
     def open(self, files: list[Planned], made: list[str]) -> Record | None:
         """A new record, on the disk; None where nothing may be written there. Raises OSError."""
         data: Json = {"writing": 1, "call": self.call, "keep": self._keep, "made": made, "files": files}
-        return put(self._folder, _OPEN, data, self._keep)
+        return put(self._folder, OPEN, data, self._keep)
 
 
 class Record(NamedTuple):
@@ -119,7 +119,7 @@ def put(folder: Path, kind: str, data: Json, keep: str = "") -> Record | None:
 
 def cut_short(folder: Path) -> Iterator[tuple[Record, Intent | None]]:
     """The records of changes that nobody holds any more; None for one that was not whole yet."""
-    for record in unheld(folder, _OPEN):
+    for record in unheld(folder, OPEN):
         intent = read(record.file)
         yield record._replace(keep=intent.keep if intent else ""), intent
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import config, recovery, repository, reversal
 from ..errors import RepositoryError
-from ..intents import Intents
+from ..intents import OPEN, Intents
 from ..lock import hold
 from ..paths import shown
 
@@ -54,6 +54,11 @@ def records(top: Path) -> Path:
 def last_change(session: Path) -> Path:
     """Where the session in that folder keeps what it changed last."""
     return session / "changes" / "last.json"
+
+
+def untouched(top: Path, session: Path) -> set[str]:
+    """What the session in that folder changed last, or was about to, where nobody has written since."""
+    return recovery.untouched(top, [last_change(session), *_writes(top).glob(f"{OPEN}*.json")])
 
 
 def written(top: Path, session: Path) -> list[Path]:

@@ -100,11 +100,12 @@ def _prepare_killed(folder: Path, record: Record, snapshot: Snapshot) -> Prepare
     if not record.commands:
         inside = known | {outer for path in known for outer in state.above(path)}
         steps = [step for step in steps if step.path in inside]
+    pending = stores.untouched(snapshot.root, folder) & {*record.pending}
     changed = [
         step.path
         for step in steps
         if not _is_folder(step.path, steps)
-        and step.path not in record.pending
+        and step.path not in pending
         and not (step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob))
     ]
     return Prepared(folder, record, snapshot, now, steps, changed)
@@ -196,8 +197,8 @@ def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
 
 
 def _carry_out(prepared: Prepared, root: Path, tell_name: Callable[[str], None]) -> _Done:
-    session = journal.new_id()
-    folder = config.state_home() / "sessions" / session
+    kept = config.state_home() / "sessions"
+    folder = kept / (session := journal.new_id(kept))
     book = journal.Journal(folder, Redactor([]))
     tell_name(session)
     undone = prepared.folder.name

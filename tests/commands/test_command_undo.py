@@ -176,6 +176,25 @@ def test_a_killed_run_does_not_hide_what_the_user_changed_since(glm: Run, repo: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "moment", "at"), [((), "intend", 1), ((), "swapped", 1), (("--worktree",), "swapped", 2)]
+)
+def test_a_run_that_was_killed_in_a_write_does_not_hide_what_the_user_changed_since(
+    glm: Run, repo: Path, tmp_path: Path, words: tuple[str, ...], moment: str, at: int
+) -> None:
+    with Server([FIX, DONE]) as server, Killer(repo, tmp_path) as killer:
+        task = ("fix", "Do it.", *words, *FREE, *to(server.url))
+        assert killer.run(*task, only=(moment,), at=at).code == KILLED
+    (repo / "calc.py").write_text("mine\n")
+    refused = glm("undo")
+    assert (refused.code, "nothing was undone: calc.py" in refused.err) == (45, True)
+    assert (repo / "calc.py").read_text() == "mine\n"
+    if not words:
+        with Server([DONE]) as server:
+            assert "calc.py may be changed by others" in glm("fix", "-c", *FREE, *to(server.url)).err
+
+
+@pytest.mark.slow
 def test_start_and_end_are_commits_in_the_session_s_own_store(glm: Run, repo: Path, home: Path) -> None:
     folder = home / ".local/state/glm-agent/sessions" / fix(glm, FIX)
     start, end = json.loads((folder / "state.json").read_text())["commits"]
