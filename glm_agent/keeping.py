@@ -18,7 +18,7 @@ from .snapshot import Snapshot
 from .state import State
 from .types import Json
 
-_STATE, _WRITTEN = "state.json", "written.json"
+_STATE, _WRITTEN, TURN = "state.json", "written.json", "turn"
 _VERSION = 1
 
 
@@ -89,6 +89,7 @@ class Keeper:
         if not self.record:
             return None
         ended, self.record.end = self.record.end, None
+        _take_turn(self._folder)
         return ended
 
     def adopt(self, ended: State, tree: str) -> None:
@@ -184,6 +185,19 @@ def load(folder: Path) -> Record | None:
     )
 
 
+def turn(folder: Path) -> str:
+    """Sorts the sessions beside `folder` by when each began, or went on, to change its work tree."""
+    with suppress(OSError, UnicodeDecodeError):
+        return (folder / TURN).read_text("ascii")
+    return folder.name
+
+
+def _take_turn(folder: Path) -> None:
+    """After all the sessions that there are now."""
+    last = max(other.name for other in folder.parent.iterdir())
+    _replace(folder / TURN, f"{last}+{time.time_ns():020}".encode())
+
+
 def place(root: Path) -> str:
     """What names a work tree wherever it is moved to on its file system."""
     status = root.stat()
@@ -203,7 +217,11 @@ def _read(file: Path) -> Json:
 
 def _write(file: Path, value: Json, *, lasting: bool = True) -> None:
     """Raises RepositoryError."""
+    _replace(file, json.dumps(value).encode(), lasting=lasting)
+
+
+def _replace(file: Path, data: bytes, *, lasting: bool = True) -> None:
     try:
-        durable.replace(file, json.dumps(value).encode(), lasting=lasting)
+        durable.replace(file, data, lasting=lasting)
     except OSError as error:
         raise RepositoryError(f"cannot write the session to {file.parent}: {error.strerror}") from error

@@ -426,3 +426,17 @@ def test_what_a_kill_cut_short_is_not_finished_once_it_is_undone(
     assert look(repo) == before
     glm("doctor")
     assert look(repo) == before
+
+
+@pytest.mark.slow
+def test_the_last_run_is_the_one_that_worked_last_even_if_it_went_on_with_an_older_session(
+    glm: Run, repo: Path
+) -> None:
+    session = fix(glm, FIX)
+    undo(glm)
+    with Server([calls("write", path="new.txt", content="n\n"), DONE]) as server:
+        assert glm("fix", "-c", "More.", *FREE, *to(server.url)).code == 0
+    undone = undo(glm)
+    assert (undone["undone"], undone["changes"]) == (session, [{"path": "new.txt", "kind": "delete"}])
+    assert undo(glm)["undone"] == undone["session_id"]
+    assert (repo / "new.txt").exists()
