@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from .durable import sync_folder
+from .durable import make_folder, sync_folder
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
 from .types import Json
@@ -95,7 +95,7 @@ def put(folder: Path, kind: str, data: Json, keep: str = "") -> Record | None:
     file = folder / f"{kind}{os.urandom(8).hex()}.json"
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno in _NOT_OURS:  # a home that is read-only has no sessions either

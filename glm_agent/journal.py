@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import records
-from .durable import sync_folder
+from .durable import make_folder, sync_folder
 from .errors import RepositoryError, UsageError
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
@@ -200,9 +200,7 @@ def _require_known(folder: Path, version: int) -> None:
 
 
 def _make(folder: Path) -> None:
-    for above in (folder.parent.parent, folder.parent):  # parents that mkdir makes are open to all
-        with suppress(FileExistsError):
-            above.mkdir(parents=True, mode=0o700)
+    make_folder(folder.parent)
     folder.mkdir(mode=0o700)
 
 

@@ -300,9 +300,9 @@ def test_only_its_owner_can_read_a_session(tmp_path: Path) -> None:
         os.umask(before)
     modes = [
         stat.S_IMODE(path.stat().st_mode)
-        for path in (tmp_path / "state/s", tmp_path / "state/s/journal.jsonl")
+        for path in (tmp_path / "state", tmp_path / "state/s", tmp_path / "state/s/journal.jsonl")
     ]
-    assert modes == [0o700, 0o600]
+    assert modes == [0o700, 0o700, 0o600]
 
 
 def test_keys_do_not_reach_the_disk(tmp_path: Path) -> None:

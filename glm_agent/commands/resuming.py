@@ -98,7 +98,9 @@ class Past(NamedTuple):
             raise RepositoryError(f"session {self.session.id} is running; wait for it, then fork it")
         folder = self.session.folder.with_name(journal.new_id(self.session.folder.parent))
         try:
-            shutil.copytree(self.session.folder, folder, ignore=shutil.ignore_patterns("patch.diff", keeping.TURN))
+            shutil.copytree(
+                self.session.folder, folder, ignore=shutil.ignore_patterns("patch.diff", keeping.TURN)
+            )
         except (OSError, shutil.Error) as error:
             raise RepositoryError(f"cannot copy the session to {folder}: {error}") from error
         return folder

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import config, recovery, repository, reversal
+from ..durable import make_folder
 from ..errors import RepositoryError
 from ..intents import OPEN, Intents
 from ..lock import hold
@@ -69,7 +70,7 @@ def written(top: Path, session: Path) -> list[Path]:
 def make(folder: Path, *, keep: bool) -> list[Callable[[], None]]:
     """Makes `folder`; what takes those that were not there away again, unless they are to be kept."""
     new = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     return [] if keep else [one.rmdir for one in new]
 
 
@@ -102,7 +103,7 @@ def keep_out_of(top: Path, folder: Path) -> None:
     if not folder.resolve().is_relative_to(top.resolve()):
         return
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         with (folder / ".gitignore").open("x") as file:
             file.write("*\n")
     except FileExistsError:
