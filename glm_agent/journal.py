@@ -200,7 +200,8 @@ def _require_known(folder: Path, version: int) -> None:
 
 
 def _make(folder: Path) -> None:
-    make_folder(folder.parent)
+    with suppress(FileExistsError):  # a file: the next line says it better
+        make_folder(folder.parent)
     folder.mkdir(mode=0o700)
 
 

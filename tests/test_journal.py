@@ -295,14 +295,14 @@ def test_a_message_of_the_wrong_shape_is_read_as_an_empty_one(tmp_path: Path, me
 def test_only_its_owner_can_read_a_session(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        write(tmp_path / "state" / "s", *EVENTS)
+        write(tmp_path / "local/state/sessions/s", *EVENTS)
     finally:
         os.umask(before)
-    modes = [
-        stat.S_IMODE(path.stat().st_mode)
-        for path in (tmp_path / "state", tmp_path / "state/s", tmp_path / "state/s/journal.jsonl")
-    ]
-    assert modes == [0o700, 0o700, 0o600]
+    modes = {
+        str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")
+    }
+    folders = ("local", "local/state", "local/state/sessions", "local/state/sessions/s")
+    assert modes == {**dict.fromkeys(folders, 0o700), "local/state/sessions/s/journal.jsonl": 0o600}
 
 
 def test_keys_do_not_reach_the_disk(tmp_path: Path) -> None:
