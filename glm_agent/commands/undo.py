@@ -156,8 +156,8 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
         _require_replaceable(root, prepared.steps)
         if asked.check or not prepared.steps:
             return _Done(found.name, prepared.rows(), notes=tuple(mended))
-        with signals.deferred():  # it is short, and what was done is said
-            done = _carry_out(prepared, root, lock.name)
+        signals.close()  # it is short, and what was done is said
+        done = _carry_out(prepared, root, lock.name)
         return done._replace(notes=(*mended, *done.notes))
     finally:
         lock.release()

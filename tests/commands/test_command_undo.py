@@ -440,3 +440,17 @@ def test_the_last_run_is_the_one_that_worked_last_even_if_it_went_on_with_an_old
     assert (undone["undone"], undone["changes"]) == (session, [{"path": "new.txt", "kind": "delete"}])
     assert undo(glm)["undone"] == undone["session_id"]
     assert (repo / "new.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_signal_that_comes_too_late_does_not_make_it_deny_what_it_did(
+    glm: Run, repo: Path, tmp_path: Path
+) -> None:
+    before = look(repo)
+    fix(glm, FIX)
+    with Killer(repo, tmp_path) as killer:
+        undone = killer.run("undo", how="term", only=("place",), at=1)
+        assert (undone.code, undone.out, look(repo)) == (0, "restored calc.py\n", before)
+        (repo / "a.diff").write_text("--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+n\n")
+        applied = killer.run("apply", "a.diff", how="term", only=("swapped",), at=1)
+    assert (applied.code, (repo / "new.txt").read_text()) == (0, "n\n")
