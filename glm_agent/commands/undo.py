@@ -21,7 +21,7 @@ from ..render.sanitize import clean
 from ..reversal import Reversal
 from ..snapshot import Snapshot
 from ..state import Entry, State
-from ..swap import Step, named
+from ..swap import Step, named, said
 from ..types import Finished, Json, Result, Said, Started, User
 from . import stores
 from .plain import as_json, print_text
@@ -73,6 +73,8 @@ def run(asked: Asked) -> int:
             problem, signum = AgentError("cancelled; nothing was changed"), stop.signum
         except AgentError as error:
             problem = error
+        except OSError as error:  # of what is kept of sessions
+            problem = RepositoryError(f"cannot undo: {said(error)}")
         subtypes = [] if problem is None else [problem.subtype if signum is None else "error_cancelled"]
         return _tell(asked, outcome.decide(subtypes, signum), done, problem)
 
@@ -125,8 +127,8 @@ def preview(folder: Path) -> Json | None:
             prepared = prepare(folder, record, root)
         finally:
             lock.release()
-    except AgentError as error:
-        return {"changes": [], "problem": str(error)}
+    except (AgentError, OSError) as error:
+        return {"changes": [], "problem": said(error) if isinstance(error, OSError) else str(error)}
     changed = f"changed since: {named(prepared.changed)}; --force" if prepared.changed else None
     return {"changes": prepared.rows(), "problem": changed}
 
@@ -304,12 +306,12 @@ def _tell(asked: Asked, end: Outcome, done: _Done, problem: AgentError | None) -
     err = writer(expendable(sys.stderr))
     for line in (*done.notes, *([str(problem)] if problem else [])):
         err(clean(f"glm-agent: {line}") + "\n")
-    said = lines(done.rows, would=asked.check) or [
+    told = lines(done.rows, would=asked.check) or [
         "nothing to undo: the tree is as it was before the session"
     ]
     if done.session:
         err(f"session {done.undone} is undone; `glm-agent undo` takes that back\n")
-    text = "".join(f"{clean(line)}\n" for line in said) if problem is None else ""
+    text = "".join(f"{clean(line)}\n" for line in told) if problem is None else ""
     if asked.as_data:
         record: Json = {"subtype": end.subtype, "is_error": end.is_error, "exit_code": end.exit_code}
         record |= {

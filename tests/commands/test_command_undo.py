@@ -454,3 +454,16 @@ def test_a_signal_that_comes_too_late_does_not_make_it_deny_what_it_did(
         (repo / "a.diff").write_text("--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+n\n")
         applied = killer.run("apply", "a.diff", how="term", only=("swapped",), at=1)
     assert (applied.code, (repo / "new.txt").read_text()) == (0, "n\n")
+
+
+@pytest.mark.slow
+def test_what_is_kept_of_a_session_and_cannot_be_used_is_named(glm: Run, repo: Path, home: Path) -> None:
+    session = fix(glm, FIX)
+    after = look(repo)
+    kept = home / ".local/state/glm-agent/sessions" / session / "git"
+    shutil.rmtree(kept)
+    kept.touch()  # as good as a file system that is read-only
+    refused = glm("undo")
+    assert (refused.code, refused.err) == (45, f"glm-agent: cannot undo: {kept}/refs: Not a directory\n")
+    assert glm("sessions", "show", session).code == 0
+    assert look(repo) == after
