@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import time
@@ -26,6 +27,7 @@ _VERSION = 1
 class Record:
     """`end` is None if the session was killed; then `wrote` says by blob, or None for a deletion, what its
     tools had written by then, `pending` what they were about to write, `commands` whether any ran.
+    `mixed` are files of the session's that others had changed before it went on.
 
     `root` is the work tree by path, `place` by device and inode; `at` is when it began, in seconds since the
     epoch; `named` are ignored files that count.
@@ -41,6 +43,7 @@ class Record:
     wrote: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
     pending: list[str] = field(default_factory=list[str])
     commands: bool = False
+    mixed: list[str] = field(default_factory=list[str])
 
     @property
     def is_of_account(self) -> bool:
@@ -98,6 +101,8 @@ class Keeper:
             return
         start, carry = record.start, self._snapshot.carry
         now = state.take(self._snapshot, tree, keep=True)
+        both = self._differing(start, ended) & self._differing(ended, now) & self._differing(start, now)
+        record.mixed += sorted(both - {*record.mixed})
         news = {path: bits for path, bits in now.bits.items() if ended.bits.get(path) != bits}
         record.start = start._replace(
             tree=carry(start.tree, ended.tree, tree),
@@ -140,17 +145,17 @@ class Keeper:
             record.named = sorted({*record.named, *named})
             self._save()
 
+    def _differing(self, before: State, after: State) -> set[str]:
+        return {os.fsdecode(path) for path, _ in self._snapshot.differences(before.files, after.files)}
+
     def _save(self) -> None:
         if record := self.record:
             start, end = record.start.record(), record.end and record.end.record()
             commits = [self._commit(record.start, [])]
             commits += [self._commit(record.end, commits)] if record.end else []
             known: Json = {"root": record.root, "place": record.place, "at": record.at, "commits": commits}
-            known["undoes"] = record.undoes
-            _write(
-                self._folder / _STATE,
-                {"version": _VERSION, **known, "named": record.named, "start": start, "end": end},
-            )
+            known |= {"undoes": record.undoes, "named": record.named, "mixed": record.mixed}
+            _write(self._folder / _STATE, {"version": _VERSION, **known, "start": start, "end": end})
 
     def _commit(self, state: State, parents: list[str]) -> str:
         """The state's files as a commit, for who looks at them with git."""
@@ -182,6 +187,7 @@ def load(folder: Path) -> Record | None:
         {path: string(blob) or None for path, blob in wrote.items()},
         texts(written.get("pending")),
         written.get("commands") is True,
+        texts(found.get("mixed")),
     )
 
 

@@ -89,8 +89,12 @@ def prepare(folder: Path, record: Record, root: Path) -> Prepared:
     now = _take(snapshot, {*record.named, *ours})
     steps = restore.plan(snapshot, now, start, ours)
     left = _look(snapshot, end)
-    changed = [step.path for step in steps if _seen(step.now, step.old_bits) != left(step.path)]
-    changed = [path for path in changed if not _is_folder(path, steps)]
+    changed = [
+        step.path
+        for step in steps
+        if not _is_folder(step)
+        and (step.path in record.mixed or _seen(step.now, step.old_bits) != left(step.path))
+    ]
     return Prepared(folder, record, snapshot, now, steps, changed)
 
 
@@ -102,14 +106,12 @@ def _prepare_killed(folder: Path, record: Record, snapshot: Snapshot) -> Prepare
     if not record.commands:
         inside = known | {outer for path in known for outer in state.above(path)}
         steps = [step for step in steps if step.path in inside]
-    pending = stores.untouched(snapshot.root, folder) & {*record.pending}
-    changed = [
-        step.path
-        for step in steps
-        if not _is_folder(step.path, steps)
-        and step.path not in pending
-        and not (step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob))
-    ]
+    ours = stores.untouched(snapshot.root, folder) & {*record.pending}
+    for step in steps:
+        if step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob):
+            ours.add(step.path)
+    ours -= {*record.mixed}
+    changed = [step.path for step in steps if step.path not in ours and not _is_folder(step)]
     return Prepared(folder, record, snapshot, now, steps, changed)
 
 
@@ -259,9 +261,8 @@ def _seen(entry: Entry | None, bits: int | None) -> object:
     return entry and (entry.mode, entry.blob, bits)
 
 
-def _is_folder(path: str, steps: list[Step]) -> bool:
+def _is_folder(step: Step) -> bool:
     """Directories go with what is in them; the ones that hold other things stay."""
-    step = next(step for step in steps if step.path == path)
     return all(entry is None or entry.is_folder for entry in (step.now, step.wanted))
 
 

@@ -457,7 +457,9 @@ def test_a_signal_that_comes_too_late_does_not_make_it_deny_what_it_did(
 
 
 @pytest.mark.slow
-def test_what_is_kept_of_a_session_and_cannot_be_used_is_named(glm: Run, repo: Path, home: Path) -> None:
+def test_what_is_kept_of_a_session_and_cannot_be_used_is_named(
+    glm: Run, repo: Path, home: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     session = fix(glm, FIX)
     after = look(repo)
     kept = home / ".local/state/glm-agent/sessions" / session / "git"
@@ -465,5 +467,23 @@ def test_what_is_kept_of_a_session_and_cannot_be_used_is_named(glm: Run, repo: P
     kept.touch()  # as good as a file system that is read-only
     refused = glm("undo")
     assert (refused.code, refused.err) == (45, f"glm-agent: cannot undo: {kept}/refs: Not a directory\n")
-    assert glm("sessions", "show", session).code == 0
+    assert "undo: would" not in call(["sessions", "show", session], capfdbinary).out
     assert look(repo) == after
+
+
+@pytest.mark.slow
+def test_what_the_user_wrote_between_two_parts_of_a_session_is_put_away_only_by_force(
+    glm: Run, repo: Path
+) -> None:
+    before = look(repo)
+    fix(glm, FIX)
+    with (repo / "calc.py").open("a") as file:
+        file.write("# mine\n")
+    with Server([calls("write", path="new.txt", content="n\n"), DONE]) as server:
+        assert glm("fix", "-c", "More.", *FREE, *to(server.url)).code == 0
+    refused = glm("undo")
+    assert (refused.code, "nothing was undone: calc.py; --force" in refused.err) == (45, True)
+    assert glm("undo", "--force").code == 0
+    assert look(repo) == before
+    assert glm("undo").code == 0
+    assert (repo / "calc.py").read_text().endswith("# mine\n")
