@@ -35,7 +35,7 @@ def replace(file: Path, data: bytes, *, lasting: bool = True) -> None:
 
 def make_folder(folder: Path) -> None:
     """Makes `folder` and those above it that are missing, all of them their owner's alone. Raises OSError."""
-    for one in [above for above in (*reversed(folder.parents), folder) if not above.is_dir()]:
+    for one in (*[above for above in reversed(folder.parents) if not above.exists()], folder):
         one.mkdir(mode=0o700, exist_ok=True)
 
 
