@@ -33,6 +33,12 @@ def replace(file: Path, data: bytes, *, lasting: bool = True) -> None:
         sync_folder(file.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes `folder` and those above it that are missing, all of them their owner's alone. Raises OSError."""
+    for one in (*[above for above in reversed(folder.parents) if not above.exists()], folder):
+        one.mkdir(mode=0o700, exist_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Names in `folder` are on the disk. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -86,7 +86,7 @@ def place_of(file: Path, text: str, path: tuple[str, ...]) -> str:
 def replace(file: Path, text: str) -> None:
     """The whole of `file`, at once, and the user's alone from then on. Raises ConfigError."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make_folder(file.parent)
         durable.replace(file, text.encode())
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {why(error)}") from error

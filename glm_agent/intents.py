@@ -16,12 +16,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from .durable import sync_folder
+from .durable import make_folder, sync_folder
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
 from .types import Json
 
-_OPEN = "open-"
+OPEN = "open-"
 _NOT_OURS = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -61,7 +61,7 @@ class Intents:
     def open(self, files: list[Planned], made: list[str]) -> Record | None:
         """A new record, on the disk; None where nothing may be written there. Raises OSError."""
         data: Json = {"writing": 1, "call": self.call, "keep": self._keep, "made": made, "files": files}
-        return put(self._folder, _OPEN, data, self._keep)
+        return put(self._folder, OPEN, data, self._keep)
 
 
 class Record(NamedTuple):
@@ -95,7 +95,7 @@ def put(folder: Path, kind: str, data: Json, keep: str = "") -> Record | None:
     file = folder / f"{kind}{os.urandom(8).hex()}.json"
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno in _NOT_OURS:  # a home that is read-only has no sessions either
@@ -119,7 +119,7 @@ def put(folder: Path, kind: str, data: Json, keep: str = "") -> Record | None:
 
 def cut_short(folder: Path) -> Iterator[tuple[Record, Intent | None]]:
     """The records of changes that nobody holds any more; None for one that was not whole yet."""
-    for record in unheld(folder, _OPEN):
+    for record in unheld(folder, OPEN):
         intent = read(record.file)
         yield record._replace(keep=intent.keep if intent else ""), intent
 

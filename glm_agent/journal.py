@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import records
-from .durable import sync_folder
+from .durable import make_folder, sync_folder
 from .errors import RepositoryError, UsageError
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
@@ -39,6 +40,7 @@ FILE = "journal.jsonl"
 LOST = "error: this result was lost when the session's journal was damaged; call again if it is needed"
 
 _ROLES: dict[type[Message], str] = {User: "user", Assistant: "assistant", ToolResult: "tool"}
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _NEW = os.O_CREAT | os.O_EXCL
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
@@ -101,11 +103,25 @@ class Journal:
             raise RepositoryError(f"cannot write the session's journal: {error.strerror}") from error
 
 
-def new_id() -> str:
-    """For a session that begins now: ids sort by age, in any time zone and within a second."""
-    now = time.time()
-    part = int(now % 1 * 0x1000)
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{part:03x}{os.urandom(2).hex()[1:]}"
+def new_id(folder: Path) -> str:
+    """For a session that begins now, beside those in `folder`: ids sort by age, whatever the clock says."""
+    stamp, last = _stamp(int(time.time() * 0x1000)), ""
+    with suppress(FileNotFoundError):
+        last = max(filter(_ID.fullmatch, os.listdir(folder)), default="")[:19]  # noqa: PTH208 - names alone
+    with suppress(ValueError):  # of a name that is no time
+        stamp = stamp if stamp > last else _stamp(_part(last) + 1)
+    return stamp + os.urandom(2).hex()[1:]
+
+
+def _stamp(part: int) -> str:
+    """A moment, in 4096ths of a second."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(part >> 12))}-{part & 0xFFF:03x}"
+
+
+def _part(stamp: str) -> int:
+    import calendar  # 2 ms
+
+    return calendar.timegm(time.strptime(stamp[:15], "%Y%m%d-%H%M%S")) << 12 | int(stamp[16:], 16)
 
 
 def running(folder: Path) -> bool:
@@ -185,9 +201,8 @@ def _require_known(folder: Path, version: int) -> None:
 
 
 def _make(folder: Path) -> None:
-    for above in (folder.parent.parent, folder.parent):  # parents that mkdir makes are open to all
-        with suppress(FileExistsError):
-            above.mkdir(parents=True, mode=0o700)
+    with suppress(FileExistsError):  # a file: the next line says it better
+        make_folder(folder.parent)
     folder.mkdir(mode=0o700)
 
 

@@ -18,7 +18,7 @@ from .snapshot import Snapshot
 from .state import State
 from .types import Json
 
-_STATE, _WRITTEN = "state.json", "written.json"
+_STATE, _WRITTEN, TURN = "state.json", "written.json", "turn"
 _VERSION = 1
 
 
@@ -26,6 +26,7 @@ _VERSION = 1
 class Record:
     """`end` is None if the session was killed; then `wrote` says by blob, or None for a deletion, what its
     tools had written by then, `pending` what they were about to write, `commands` whether any ran.
+    `mixed` are files of the session's that others had changed before it went on.
 
     `root` is the work tree by path, `place` by device and inode; `at` is when it began, in seconds since the
     epoch; `named` are ignored files that count.
@@ -41,6 +42,7 @@ class Record:
     wrote: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
     pending: list[str] = field(default_factory=list[str])
     commands: bool = False
+    mixed: list[str] = field(default_factory=list[str])
 
     @property
     def is_of_account(self) -> bool:
@@ -89,6 +91,7 @@ class Keeper:
         if not self.record:
             return None
         ended, self.record.end = self.record.end, None
+        _take_turn(self._folder)
         return ended
 
     def adopt(self, ended: State, tree: str) -> None:
@@ -97,6 +100,9 @@ class Keeper:
             return
         start, carry = record.start, self._snapshot.carry
         now = state.take(self._snapshot, tree, keep=True)
+        pairs = (start.files, ended.files), (ended.files, now.files), (start.files, now.files)
+        ours_and_others = set.intersection(*(self._snapshot.differing(*pair) for pair in pairs))
+        record.mixed += sorted(ours_and_others - {*record.mixed})
         news = {path: bits for path, bits in now.bits.items() if ended.bits.get(path) != bits}
         record.start = start._replace(
             tree=carry(start.tree, ended.tree, tree),
@@ -145,11 +151,8 @@ class Keeper:
             commits = [self._commit(record.start, [])]
             commits += [self._commit(record.end, commits)] if record.end else []
             known: Json = {"root": record.root, "place": record.place, "at": record.at, "commits": commits}
-            known["undoes"] = record.undoes
-            _write(
-                self._folder / _STATE,
-                {"version": _VERSION, **known, "named": record.named, "start": start, "end": end},
-            )
+            known |= {"undoes": record.undoes, "named": record.named, "mixed": record.mixed}
+            _write(self._folder / _STATE, {"version": _VERSION, **known, "start": start, "end": end})
 
     def _commit(self, state: State, parents: list[str]) -> str:
         """The state's files as a commit, for who looks at them with git."""
@@ -181,16 +184,21 @@ def load(folder: Path) -> Record | None:
         {path: string(blob) or None for path, blob in wrote.items()},
         texts(written.get("pending")),
         written.get("commands") is True,
+        texts(found.get("mixed")),
     )
 
 
-def written_at(folder: Path) -> int:
-    """When the session in `folder`, which may have gone on since it began, last changed its record; or 0."""
-    times = [0]
-    for name in (_STATE, _WRITTEN):
-        with suppress(OSError):
-            times.append((folder / name).stat().st_mtime_ns)
-    return max(times)
+def turn(folder: Path) -> str:
+    """Sorts the sessions beside `folder` by when each began, or went on, to change its work tree."""
+    with suppress(OSError, UnicodeDecodeError):
+        return (folder / TURN).read_text("ascii")
+    return folder.name
+
+
+def _take_turn(folder: Path) -> None:
+    """After all the sessions that there are now."""
+    last = max(other.name for other in folder.parent.iterdir())
+    _replace(folder / TURN, f"{last}+{time.time_ns():020}".encode())
 
 
 def place(root: Path) -> str:
@@ -212,7 +220,11 @@ def _read(file: Path) -> Json:
 
 def _write(file: Path, value: Json, *, lasting: bool = True) -> None:
     """Raises RepositoryError."""
+    _replace(file, json.dumps(value).encode(), lasting=lasting)
+
+
+def _replace(file: Path, data: bytes, *, lasting: bool = True) -> None:
     try:
-        durable.replace(file, json.dumps(value).encode(), lasting=lasting)
+        durable.replace(file, data, lasting=lasting)
     except OSError as error:
         raise RepositoryError(f"cannot write the session to {file.parent}: {error.strerror}") from error

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from .descent import FOLDER, descend
-from .intents import Intent, Planned, cut_short, digest
+from .intents import Intent, Planned, cut_short, digest, read
 from .paths import is_git, named
 
 _LARGEST = 64 << 20  # bytes: nothing of ours is as large
@@ -33,6 +33,16 @@ def recover(root: Path, folder: Path) -> list[str]:
         with suppress(OSError):
             record.close(done=done)
     return said
+
+
+def untouched(root: Path, records: Iterable[Path]) -> set[str]:
+    """The paths of the changes on record in those files where nobody else has put anything since."""
+    found: set[str] = set()
+    with _Folders(root) as folders:
+        for intent in filter(None, map(read, records)):
+            files = [_File(folders.open(file.path), file) for file in intent.files]
+            found |= {file.planned.path for file in files if not file.is_foreign}
+    return found
 
 
 def _settle(root: Path, intent: Intent) -> tuple[bool, str]:

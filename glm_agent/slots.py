@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from .durable import make_folder
 from .shape import mapping
 from .types import Json
 
@@ -99,7 +100,7 @@ class Slots:
         if self.folder is None or self.count <= 0:
             return self.count
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.folder)
             with _opened(self.folder / "limit") as fd:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 limit = self.limit(now)
@@ -121,7 +122,7 @@ class Slots:
         return found
 
     def _queue(self, folder: Path) -> Generator[Waiting, None, Slot]:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         started, word, pause = self.clock(), _FIRST_WORD, _SHORTEST
         with _opened(folder / "gate.lock") as gate:
             first = False
@@ -174,8 +175,7 @@ def open_slots(state: Path, host: str, key: str | None, count: int) -> Slots:
         return Slots(None, 0)
     home = state / "slots"
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.mkdir(mode=0o700, exist_ok=True)
+        make_folder(home)
         return Slots(home / _name(_salt(home / "salt"), host, key), count)
     except OSError as error:
         return Slots(None, count, trouble=_trouble(home, error))

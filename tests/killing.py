@@ -27,8 +27,9 @@ def child(order):
             return
         came += 1
         if came == order["at"]:
-            if order["how"] == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
+            if order["how"] in ("kill", "term"):
+                os.kill(os.getpid(), signal.SIGKILL if order["how"] == "kill" else signal.SIGTERM)
+                return
             raise OSError(getattr(errno, order["how"]), os.strerror(getattr(errno, order["how"])))
     install(hook)
     for number, name in ((1, "out"), (2, "err")):
@@ -104,7 +105,8 @@ class Killer:
     def run(
         self, *words: str, at: int = 0, how: str = "kill", only: tuple[str, ...] = (), after: float = 0
     ) -> End:
-        """One run, whose failpoint number `at` (of those named in `only`, if any) it does not survive.
+        """One run, whose failpoint number `at` (of those named in `only`, if any) it does not survive, or
+        at which it is asked to end ("term").
 
         With `after` it is killed when it has run for so many seconds.
         """

@@ -295,14 +295,14 @@ def test_a_message_of_the_wrong_shape_is_read_as_an_empty_one(tmp_path: Path, me
 def test_only_its_owner_can_read_a_session(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        write(tmp_path / "state" / "s", *EVENTS)
+        write(tmp_path / "local/state/sessions/s", *EVENTS)
     finally:
         os.umask(before)
-    modes = [
-        stat.S_IMODE(path.stat().st_mode)
-        for path in (tmp_path / "state/s", tmp_path / "state/s/journal.jsonl")
-    ]
-    assert modes == [0o700, 0o600]
+    modes = {
+        str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")
+    }
+    folders = ("local", "local/state", "local/state/sessions", "local/state/sessions/s")
+    assert modes == {**dict.fromkeys(folders, 0o700), "local/state/sessions/s/journal.jsonl": 0o600}
 
 
 def test_keys_do_not_reach_the_disk(tmp_path: Path) -> None:
@@ -361,11 +361,15 @@ def test_a_full_disk_is_reported_and_leaves_whole_records_only(tmp_path: Path) -
     assert load(tmp_path / "s").messages == [User("first"), User("last")]
 
 
-def test_ids_of_one_second_sort_by_age() -> None:
+def test_ids_sort_by_age_within_a_second_and_after_the_clock_was_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found: list[str] = []
-    for _ in range(5):
-        found.append(new_id())
-        time.sleep(0.001)
+    for moment in (1e9, 1e9, 1e9 + 1e-5, 1e9 - 86400, 0.0, 1e9 + 0.999999, 1e9, 1e9 + 7):
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
+        found.append(new_id(tmp_path))
+        (tmp_path / found[-1]).mkdir()
+        (tmp_path / "notes-of-mine").touch()
     assert found == sorted(found)
     assert all(re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", name) for name in found)
 

@@ -78,17 +78,17 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
         steps = prepared.steps()
         if asked.check or not steps:
             return prepared, [*mended, *prepared.lines()]
+        signals.close()  # it is short, and what was done is said
         workspace.apply(steps)
     except ToolError as error:
         raise _refusal(error) from error
     finally:
         if lock:
             lock.release()
-    with signals.deferred():  # what was done is said
-        notes = (syntax.check(*text) for text in prepared.texts())
-        later = _run_later(prepared.details())
-        told = [f"run later, by a build, a test or a hook: {', '.join(map(shown, later))}"] if later else []
-        return prepared, [*mended, *prepared.lines(), *filter(None, notes), *told]
+    notes = (syntax.check(*text) for text in prepared.texts())
+    later = _run_later(prepared.details())
+    told = [f"run later, by a build, a test or a hook: {', '.join(map(shown, later))}"] if later else []
+    return prepared, [*mended, *prepared.lines(), *filter(None, notes), *told]
 
 
 def _refuse_letters(prepared: Prepared) -> None:

@@ -14,6 +14,7 @@ from ..paths import named
 from ..snapshot import Snapshot
 from ..state import State
 from ..types import Event, Said, ToolResult, ToolStarted
+from . import stores
 
 _CLOCK = 0.002  # seconds by which the time of a file and that of a record may differ
 
@@ -64,7 +65,8 @@ def find(snapshot: Snapshot, record: Record, session: Session, trees: Trees) -> 
     late = {path for path in changed if _changed_at(snapshot.root, path) > session.ended + _CLOCK}
     late = {path for path in late if not _is_as_written(snapshot, record, path)}
     foreign = set[str]() if _is_command_open(session.events) else late - known
-    doubtful = late - foreign - {*record.pending}
+    pending = stores.untouched(snapshot.root, session.folder) & {*record.pending}
+    doubtful = late - foreign - pending
     return Left(_with(snapshot, now, start, foreign), tuple(sorted(foreign)), tuple(sorted(doubtful)))
 
 

@@ -225,7 +225,8 @@ def _open_journal(stage: Stage, past: Past | None) -> Path:
     stores.keep_out_of(stage.top, config.state_home())
     if stage.settings.ephemeral:
         return _open_ephemeral(stage, past)
-    folder = past.open() if past else config.state_home() / "sessions" / journal.new_id()
+    beside = config.state_home() / "sessions"
+    folder = past.open() if past else beside / journal.new_id(beside)
     kept = Journal(folder, stage.redact, again=past is not None)
     stage.first.append(kept)
     stage.closers.insert(0, kept.close)
@@ -240,7 +241,7 @@ def _open_ephemeral(stage: Stage, past: Past | None) -> Path:
     home = Path(tempfile.mkdtemp(prefix="glm-agent-"))
     stores.keep_out_of(stage.top, home)
     stage.closers.append(lambda: shutil.rmtree(home, ignore_errors=True))
-    folder = home / journal.new_id()
+    folder = home / journal.new_id(home)
     folder.mkdir(mode=0o700)
     return folder
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import config, recovery, repository, reversal
+from ..durable import make_folder
 from ..errors import RepositoryError
-from ..intents import Intents
+from ..intents import OPEN, Intents
 from ..lock import hold
 from ..paths import shown
 
@@ -56,6 +57,11 @@ def last_change(session: Path) -> Path:
     return session / "changes" / "last.json"
 
 
+def untouched(top: Path, session: Path) -> set[str]:
+    """What the session in that folder changed last, or was about to, where nobody has written since."""
+    return recovery.untouched(top, [last_change(session), *_writes(top).glob(f"{OPEN}*.json")])
+
+
 def written(top: Path, session: Path) -> list[Path]:
     """The folders of records that a change of files in `top` writes to."""
     return [_writes(top), last_change(session).parent]
@@ -64,7 +70,7 @@ def written(top: Path, session: Path) -> list[Path]:
 def make(folder: Path, *, keep: bool) -> list[Callable[[], None]]:
     """Makes `folder`; what takes those that were not there away again, unless they are to be kept."""
     new = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     return [] if keep else [one.rmdir for one in new]
 
 
@@ -97,7 +103,7 @@ def keep_out_of(top: Path, folder: Path) -> None:
     if not folder.resolve().is_relative_to(top.resolve()):
         return
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         with (folder / ".gitignore").open("x") as file:
             file.write("*\n")
     except FileExistsError:

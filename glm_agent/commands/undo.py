@@ -21,7 +21,7 @@ from ..render.sanitize import clean
 from ..reversal import Reversal
 from ..snapshot import Snapshot
 from ..state import Entry, State
-from ..swap import Step
+from ..swap import Step, said
 from ..types import Finished, Json, Result, Said, Started, User
 from . import stores
 from .plain import as_json, print_text
@@ -73,6 +73,8 @@ def run(asked: Asked) -> int:
             problem, signum = AgentError("cancelled; nothing was changed"), stop.signum
         except AgentError as error:
             problem = error
+        except OSError as error:  # of what is kept of sessions
+            problem = RepositoryError(f"cannot undo: {said(error)}")
         subtypes = [] if problem is None else [problem.subtype if signum is None else "error_cancelled"]
         return _tell(asked, outcome.decide(subtypes, signum), done, problem)
 
@@ -90,7 +92,8 @@ def prepare(folder: Path, record: Record, root: Path) -> Prepared:
     changed = [
         step.path
         for step, was in zip(steps, left, strict=True)
-        if not _is_folder(step) and _seen(step.now, step.old_bits) != _seen(was.wanted, was.bits)
+        if not _is_folder(step)
+        and (step.path in record.mixed or _seen(step.now, step.old_bits) != _seen(was.wanted, was.bits))
     ]
     return Prepared(folder, record, snapshot, now, steps, changed)
 
@@ -103,13 +106,12 @@ def _prepare_killed(folder: Path, record: Record, snapshot: Snapshot) -> Prepare
     if not record.commands:
         inside = known | {outer for path in known for outer in state.above(path)}
         steps = [step for step in steps if step.path in inside]
-    changed = [
-        step.path
-        for step in steps
-        if not _is_folder(step)
-        and step.path not in record.pending
-        and not (step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob))
-    ]
+    ours = stores.untouched(snapshot.root, folder) & {*record.pending}
+    for step in steps:
+        if step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob):
+            ours.add(step.path)
+    ours -= {*record.mixed}
+    changed = [step.path for step in steps if step.path not in ours and not _is_folder(step)]
     return Prepared(folder, record, snapshot, now, steps, changed)
 
 
@@ -127,8 +129,8 @@ def preview(folder: Path) -> Json | None:
             prepared = prepare(folder, record, root)
         finally:
             lock.release()
-    except AgentError as error:
-        return {"changes": [], "problem": str(error)}
+    except (AgentError, OSError) as error:
+        return {"changes": [], "problem": said(error) if isinstance(error, OSError) else str(error)}
     changed = f"changed since: {named(prepared.changed)}; --force" if prepared.changed else None
     return {"changes": prepared.rows(), "problem": changed}
 
@@ -158,8 +160,8 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
         _require_replaceable(root, prepared.steps)
         if asked.check or not prepared.steps:
             return _Done(found.name, prepared.rows(), notes=tuple(mended))
-        with signals.deferred():  # it is short, and what was done is said
-            done = _carry_out(prepared, root, lock.name)
+        signals.close()  # it is short, and what was done is said
+        done = _carry_out(prepared, root, lock.name)
         return done._replace(notes=(*mended, *done.notes))
     finally:
         lock.release()
@@ -184,7 +186,7 @@ def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
     """The session to undo: the one that is named, or the last one that changed anything in this tree."""
     home, here = config.state_home(), keeping.place(root)
     if name is None:
-        for folder in sorted(journal.sessions(home), key=keeping.written_at, reverse=True):
+        for folder in sorted(journal.sessions(home), key=keeping.turn, reverse=True):
             record = keeping.load(folder)
             if record and record.is_of_account and record.place == here:
                 return folder, record
@@ -199,8 +201,8 @@ def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
 
 
 def _carry_out(prepared: Prepared, root: Path, tell_name: Callable[[str], None]) -> _Done:
-    session = journal.new_id()
-    folder = config.state_home() / "sessions" / session
+    kept = config.state_home() / "sessions"
+    folder = kept / (session := journal.new_id(kept))
     book = journal.Journal(folder, Redactor([]))
     tell_name(session)
     undone = prepared.folder.name
@@ -294,12 +296,12 @@ def _tell(asked: Asked, end: Outcome, done: _Done, problem: AgentError | None) -
     err = writer(expendable(sys.stderr))
     for line in (*done.notes, *([str(problem)] if problem else [])):
         err(clean(f"glm-agent: {line}") + "\n")
-    said = lines(done.rows, would=asked.check) or [
+    told = lines(done.rows, would=asked.check) or [
         "nothing to undo: the tree is as it was before the session"
     ]
     if done.session:
         err(f"session {done.undone} is undone; `glm-agent undo` takes that back\n")
-    text = "".join(f"{clean(line)}\n" for line in said) if problem is None else ""
+    text = "".join(f"{clean(line)}\n" for line in told) if problem is None else ""
     if asked.as_data:
         record: Json = {"subtype": end.subtype, "is_error": end.is_error, "exit_code": end.exit_code}
         record |= {

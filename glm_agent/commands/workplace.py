@@ -126,7 +126,8 @@ def _apply(stage: Stage, session: Session, replica: Replica, tracking: Tracking)
     keeper.begin(snapshot.take())
     names = [row.name for row in rows]
     keeper.started(names)
-    delivery.put(rows, tracking.tree, replica.start, stage.top, stores.intents(stage.top))
+    writes = stores.intents(stage.top, stores.last_change(session.folder))
+    delivery.put(rows, tracking.tree, replica.start, stage.top, writes)
     keeper.end(snapshot.take(names), names)
 
 

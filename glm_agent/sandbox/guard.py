@@ -49,7 +49,7 @@ def record(policy: Policy, tier: Tier) -> None:
             before |= {path: _look(root, path) for path in policy.deeper}
             for path in paths:
                 before |= dict(_walk(root, path, before[path]))
-        store.mkdir(parents=True, exist_ok=True, mode=0o700)
+        durable.make_folder(store)
         for path, entry in before.items():
             if inside and entry.kind == "file":
                 _copy(root, path, store / _name(path, entry))

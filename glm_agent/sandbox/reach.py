@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ..durable import make_folder
 from .policy import Policy
 
 _OWN = {
@@ -91,7 +92,7 @@ def standard(
     seen = home if _is_a_home(home, root) else Path("/home/agent")
     places = [state / "home", tmp, state / "guard"]
     for place in places:
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(place)
     own_home, tmp, store = (place.resolve() for place in places)
     read = tuple(read)
     people = [place for place in homes(start, _users(), os.getuid()) if place not in read]

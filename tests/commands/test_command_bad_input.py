@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import CHECK, DONE, HERE, Run, call, contents, git, make_repository, refused, run, shell, to
+from running import CHECK, DONE, FIX, HERE, Run, call, contents, git, make_repository, refused, run, shell, to
 
 from glm_agent.replay import Server
 
@@ -355,3 +355,18 @@ def test_another_machine_is_not_asked_in_the_clear(glm: Run, monkeypatch: pytest
     refused(glm, "ask", "Why?", *to("http://gpu.example:8000/v1"), code=2, says=says)
     monkeypatch.setenv("GLM_AGENT_BASE_URL", "http://gpu.example:8000/v1")
     refused(glm, "ask", "Why?", "--provider", "custom", code=52, says=says)
+
+
+@pytest.mark.slow
+def test_nobody_else_can_write_where_we_keep_things_whatever_the_umask_is(
+    repo: Path, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.diff").write_text("--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+n\n")
+    with Server([FIX, DONE]) as server:
+        words = " ".join(("--sandbox danger-full-access", *to(server.url)))
+        script = f'umask 000; $GLM apply ../a.diff && $GLM fix "Do it." {words} && $GLM undo'
+        ran = shell(repo, script)
+    assert (ran.code, ran.out.endswith("restored calc.py\n")) == (0, True), ran.err
+    kept = home / ".local/state/glm-agent"
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (*kept.parents[:2], kept, *kept.iterdir())}
+    assert set(modes.values()) == {0o700}, modes

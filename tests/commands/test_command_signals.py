@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import FIX, RIGHT, STALL, Ran, finish, first_fast, processes_with, run, start, to, wait_for
+from running import DONE, FIX, RIGHT, STALL, Ran, finish, first_fast, processes_with, run, start, to, wait_for
 
 from glm_agent.replay import Server
 from glm_agent.types import Json
@@ -151,3 +151,17 @@ def test_a_stalled_run_ends_when_its_time_is_up(repo: Path) -> None:
     with Server([STALL], strict=True) as server:
         ran = run(repo, "ask", "What?", "--max-wall-time", "1s", "--json", *to(server.url))
     assert (ran.code, ran.result["subtype"]) == (55, "error_max_budget")
+
+
+@pytest.mark.slow
+def test_a_machine_that_slept_asks_again(repo: Path) -> None:
+    with Server([FIX, STALL, DONE]) as server:
+        process = start(repo, "fix", "Do it.", *to(server.url), "--timeout-idle", "0.1s")
+        wait_for(lambda: len(server.requests) == 2)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGCONT)
+        ran = finish(process)
+    assert (ran.code, ran.out, len(server.requests)) == (0, "Done: it adds now.\n", 3)
+    assert "answer discarded: the stream stalled" in ran.err
+    assert (repo / "calc.py").read_text().endswith(RIGHT)

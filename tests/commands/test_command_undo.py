@@ -176,6 +176,25 @@ def test_a_killed_run_does_not_hide_what_the_user_changed_since(glm: Run, repo: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "moment", "at"), [((), "intend", 1), ((), "swapped", 1), (("--worktree",), "swapped", 2)]
+)
+def test_a_run_that_was_killed_in_a_write_does_not_hide_what_the_user_changed_since(
+    glm: Run, repo: Path, tmp_path: Path, words: tuple[str, ...], moment: str, at: int
+) -> None:
+    with Server([FIX, DONE]) as server, Killer(repo, tmp_path) as killer:
+        task = ("fix", "Do it.", *words, *FREE, *to(server.url))
+        assert killer.run(*task, only=(moment,), at=at).code == KILLED
+    (repo / "calc.py").write_text("mine\n")
+    refused = glm("undo")
+    assert (refused.code, "nothing was undone: calc.py" in refused.err) == (45, True)
+    assert (repo / "calc.py").read_text() == "mine\n"
+    if not words:
+        with Server([DONE]) as server:
+            assert "calc.py may be changed by others" in glm("fix", "-c", *FREE, *to(server.url)).err
+
+
+@pytest.mark.slow
 def test_start_and_end_are_commits_in_the_session_s_own_store(glm: Run, repo: Path, home: Path) -> None:
     folder = home / ".local/state/glm-agent/sessions" / fix(glm, FIX)
     start, end = json.loads((folder / "state.json").read_text())["commits"]
@@ -419,3 +438,64 @@ def test_what_a_kill_cut_short_is_not_finished_once_it_is_undone(
     assert look(repo) == before
     glm("doctor")
     assert look(repo) == before
+
+
+@pytest.mark.slow
+def test_the_last_run_is_the_one_that_worked_last_even_if_it_went_on_with_an_older_session(
+    glm: Run, repo: Path
+) -> None:
+    session = fix(glm, FIX)
+    undo(glm)
+    with Server([calls("write", path="new.txt", content="n\n"), DONE]) as server:
+        assert glm("fix", "-c", "More.", *FREE, *to(server.url)).code == 0
+    undone = undo(glm)
+    assert (undone["undone"], undone["changes"]) == (session, [{"path": "new.txt", "kind": "delete"}])
+    assert undo(glm)["undone"] == undone["session_id"]
+    assert (repo / "new.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_signal_that_comes_too_late_does_not_make_it_deny_what_it_did(
+    glm: Run, repo: Path, tmp_path: Path
+) -> None:
+    before = look(repo)
+    fix(glm, FIX)
+    with Killer(repo, tmp_path) as killer:
+        undone = killer.run("undo", how="term", only=("place",), at=1)
+        assert (undone.code, undone.out, look(repo)) == (0, "restored calc.py\n", before)
+        (repo / "a.diff").write_text("--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+n\n")
+        applied = killer.run("apply", "a.diff", how="term", only=("swapped",), at=1)
+    assert (applied.code, (repo / "new.txt").read_text()) == (0, "n\n")
+
+
+@pytest.mark.slow
+def test_what_is_kept_of_a_session_and_cannot_be_used_is_named(
+    glm: Run, repo: Path, home: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    session = fix(glm, FIX)
+    after = look(repo)
+    kept = home / ".local/state/glm-agent/sessions" / session / "git"
+    shutil.rmtree(kept)
+    kept.touch()  # as good as a file system that is read-only
+    refused = glm("undo")
+    assert (refused.code, refused.err) == (45, f"glm-agent: cannot undo: {kept}/refs: Not a directory\n")
+    assert "undo: would" not in call(["sessions", "show", session], capfdbinary).out
+    assert look(repo) == after
+
+
+@pytest.mark.slow
+def test_what_the_user_wrote_between_two_parts_of_a_session_is_put_away_only_by_force(
+    glm: Run, repo: Path
+) -> None:
+    before = look(repo)
+    fix(glm, FIX)
+    with (repo / "calc.py").open("a") as file:
+        file.write("# mine\n")
+    with Server([calls("write", path="new.txt", content="n\n"), DONE]) as server:
+        assert glm("fix", "-c", "More.", *FREE, *to(server.url)).code == 0
+    refused = glm("undo")
+    assert (refused.code, "nothing was undone: calc.py; --force" in refused.err) == (45, True)
+    assert glm("undo", "--force").code == 0
+    assert look(repo) == before
+    assert glm("undo").code == 0
+    assert (repo / "calc.py").read_text().endswith("# mine\n")
