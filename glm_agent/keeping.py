@@ -100,9 +100,10 @@ class Keeper:
             return
         start, carry = record.start, self._snapshot.carry
         now = state.take(self._snapshot, tree, keep=True)
-        pairs = (start.files, ended.files), (ended.files, now.files), (start.files, now.files)
-        ours_and_others = set.intersection(*(self._snapshot.differing(*pair) for pair in pairs))
-        record.mixed += sorted(ours_and_others - {*record.mixed})
+        differing = self._snapshot.differing
+        ours, others = differing(start.files, ended.files), differing(ended.files, now.files)
+        mixed = ours & others & differing(start.files, now.files)
+        record.mixed += sorted(mixed - {*record.mixed})
         news = {path: bits for path, bits in now.bits.items() if ended.bits.get(path) != bits}
         record.start = start._replace(
             tree=carry(start.tree, ended.tree, tree),
