@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .globs import fits
 from .paths import shown
+from .settings import Settings
 from .types import Json
 
 _MOST_SAID = 10  # breaches with a line of their own
@@ -33,6 +34,17 @@ class Bounds(NamedTuple):
         lines += ["- no new binary file may appear"] * (not self.allow_binary)
         head = "Bounds of this task. At the end they are checked on the whole diff, whoever made the change; "
         return "\n".join([head + "breaking one takes everything back:", *lines])
+
+
+def of(settings: Settings) -> Bounds:
+    """What the user allows, and no more than the repository's own file allows."""
+    demands = settings.demands
+    return Bounds(
+        only=tuple(globs for globs in (settings.only, demands.get("only")) if globs),
+        protect=(*settings.protect, *demands.get("protect", ())),
+        max_diff_lines=settings.max_diff_lines,
+        allow_binary=settings.allow_binary,
+    )
 
 
 def breaches(changes: Sequence[Json], bounds: Bounds, marks: Mapping[str, Sequence[str]]) -> list[Json]:

@@ -29,8 +29,8 @@ _AUTOMATIC = (
     *(".mise.toml", "mise.toml", ".tool-versions", ".autoenv.zsh", ".lvimrc", ".exrc", ".nvim.lua"),
     *(".nvimrc", ".dir-locals.el", ".gdbinit", ".lldbinit"),
 )
-# What the next build or test runs, and every task may have to change: named in the result.
-_LATER = re.compile(
+# What the next build or test runs, and every task may have to change: named in the result. Compiled at need.
+_LATER = (
     r"(?:^|/)(?:conftest\.py|setup\.py|setup\.cfg|pyproject\.toml|tox\.ini|pytest\.ini|noxfile\.py|tasks\.py"
     r"|(?:site|user)customize\.py|[^/]+\.pth|manage\.py|(?:gnu)?makefile|[^/]+\.mk|justfile|taskfile\.ya?ml|rakefile"
     r"|gemfile|package\.json|[^/]+\.gyp|\.npmrc|\.yarnrc(?:\.yml)?|\.pnpmfile\.cjs|(?:[a-z]+\.)?config\.[cm]?[jt]s"
@@ -103,7 +103,7 @@ def is_kept(path: str, allowed: Sequence[str] = ()) -> bool:
 def runs_later(path: str) -> bool:
     """Whether a build, a test, git or another agent runs or obeys what the file at `path` holds."""
     lower = path.casefold()
-    return _LATER.search(lower) is not None or _fits(lower, (*_AGENTS, *_AUTOMATIC))
+    return re.search(_LATER, lower) is not None or _fits(lower, (*_AGENTS, *_AUTOMATIC))
 
 
 @cache

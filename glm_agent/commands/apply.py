@@ -22,7 +22,7 @@ from ..tools import syntax
 from ..tools.patch import Prepared, prepare
 from ..types import Json
 from ..workspace import Workspace
-from . import stores
+from . import mending, stores
 from .plain import as_json, print_text
 from .signals import Signals
 
@@ -70,7 +70,7 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     top = root or folder
     workspace = Workspace(top, Secrets(("*",)), lambda path: None, intents=stores.intents(top))
     lock = None if asked.check else hold(top, config.state_home())
-    mended = [] if asked.check else stores.recover(top, alone=True)
+    mended = [] if asked.check else mending.recover(top, alone=True)
     try:
         prepared = prepare(workspace, patch, asked.reverse)
         if encoding == _UNKNOWN:

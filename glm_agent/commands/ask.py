@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 
 from ..errors import UsageError
 from ..types import Event, Notice
-from . import sources, task
+from . import task
 from .conduct import Stage
 from .confinement import choose
 from .resuming import Again, Past, conduct_any
@@ -39,4 +39,6 @@ def _events(stage: Stage, argument: str | None, past: Past | None) -> Generator[
     if past and not session.history:
         prompt = prompt or past.task
     yield from work(stage, session, prompt)
+    from . import sources  # the answer is there: now there is time
+
     yield from sources.check(stage, session)

@@ -18,7 +18,7 @@ from ..dialects import Model, Provider
 from ..errors import AgentError, AuthError, ConfigError, RepositoryError
 from ..settings import Settings
 from ..transport import check_base_url
-from . import stores
+from . import mending
 
 _LIBRARIES = ("jsonschema", "openai", "rich", "typer", "unidiff")
 _LEAST_GIT = (2, 38)  # knows safe.bareRepository
@@ -92,7 +92,7 @@ def check_repository(folder: Path, root: Path | None) -> Check:
             return Check("repository", "warn", found, f"{advice}; `ask` works without one")
     top = root or folder
     repository.require_repository(top)
-    mended = stores.recover(top)
+    mended = mending.recover(top)
     git_has = repository.describe(top) or {}
     commit = str(git_has.get("head") or "no commit yet")[:12]
     changes = "with changes that are not committed" if git_has.get("dirty") else "clean"

@@ -19,7 +19,6 @@ from ..git import find_root
 from ..redact import Redactor
 from ..render import View, Wanted, choose, discard, expendable, writer
 from ..render.sanitize import clean
-from ..replica import Replica
 from ..settings import Settings
 from ..types import Event, Finished, Json, Memo, Started
 from . import artefacts, stores
@@ -28,6 +27,7 @@ from .signals import TIME_IS_UP, Signals
 from .tally import Tally
 
 if TYPE_CHECKING:
+    from ..replica import Replica
     from ..sandbox import Fence
     from .reserve import Reserve
 

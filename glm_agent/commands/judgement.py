@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import bounds, git, outcome, sections, weakening
-from ..bounds import Bounds
 from ..errors import RepositoryError
 from ..globs import fits
 from ..paths import shown
-from ..settings import Settings
 from ..types import Json, Notice
 from . import stores
 from .conduct import Stage
@@ -19,20 +17,9 @@ from .tracking import Tracking
 _LARGEST = 16 << 20  # bytes of a diff whose lines are looked at
 
 
-def bounds_of(settings: Settings) -> Bounds:
-    """What the user allows, and no more than the repository's own file allows."""
-    demands = settings.demands
-    return Bounds(
-        only=tuple(globs for globs in (settings.only, demands.get("only")) if globs),
-        protect=(*settings.protect, *demands.get("protect", ())),
-        max_diff_lines=settings.max_diff_lines,
-        allow_binary=settings.allow_binary,
-    )
-
-
 def warnings(stage: Stage) -> Iterator[str]:
     """A line for each glob that means no file which git knows: a slip of the pen protects nothing."""
-    found = bounds_of(stage.settings)
+    found = bounds.of(stage.settings)
     named = [("--protect", glob) for glob in found.protect]
     named += [("--only", glob) for globs in found.only for glob in globs]
     tracked = git.run(stage.top, "ls-files", "-z").split(b"\0")[:-1] if named else []
@@ -59,7 +46,7 @@ def judge(stage: Stage, changes: list[Json], patch: bytes) -> Judgement:
     """Notes what is out of bounds."""
     files = list(sections.read(patch)) if len(patch) <= _LARGEST else []
     marks = {file.path: file.marks for file in files}
-    breaches = bounds.breaches(changes, bounds_of(stage.settings), marks)
+    breaches = bounds.breaches(changes, bounds.of(stage.settings), marks)
     for line in bounds.said(breaches):
         stage.tally.note("error_policy", line)
     return Judgement(breaches, list(weakening.find(files)))

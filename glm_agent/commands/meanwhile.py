@@ -14,7 +14,7 @@ from ..paths import named
 from ..snapshot import Snapshot
 from ..state import State
 from ..types import Event, Said, ToolResult, ToolStarted
-from . import stores
+from . import mending
 
 _CLOCK = 0.002  # seconds by which the time of a file and that of a record may differ
 
@@ -65,7 +65,7 @@ def find(snapshot: Snapshot, record: Record, session: Session, trees: Trees) -> 
     late = {path for path in changed if _changed_at(snapshot.root, path) > session.ended + _CLOCK}
     late = {path for path in late if not _is_as_written(snapshot, record, path)}
     foreign = set[str]() if _is_command_open(session.events) else late - known
-    pending = stores.untouched(snapshot.root, session.folder) & {*record.pending}
+    pending = mending.untouched(snapshot.root, session.folder) & {*record.pending}
     doubtful = late - foreign - pending
     return Left(_with(snapshot, now, start, foreign), tuple(sorted(foreign)), tuple(sorted(doubtful)))
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import config, intents, journal, keeping
+from .. import config, intents, journal
 from ..dialects import Dialect
 from ..errors import AgentError, RepositoryError, ToolError, UsageError
 from ..git import find_root
@@ -100,11 +100,11 @@ class Past(NamedTuple):
             return self.session.folder
         if journal.running(self.session.folder):
             raise RepositoryError(f"session {self.session.id} is running; wait for it, then fork it")
+        from ..keeping import TURN  # with all that knows of states, which few runs need
+
         folder = self.session.folder.with_name(journal.new_id(self.session.folder.parent))
         try:
-            shutil.copytree(
-                self.session.folder, folder, ignore=shutil.ignore_patterns("patch.diff", keeping.TURN)
-            )
+            shutil.copytree(self.session.folder, folder, ignore=shutil.ignore_patterns("patch.diff", TURN))
         except (OSError, shutil.Error) as error:
             raise RepositoryError(f"cannot copy the session to {folder}: {error}") from error
         return folder

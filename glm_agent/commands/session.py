@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import __version__, config, dialects, instructions, journal, repository, structured, tools
+from .. import __version__, bounds, config, dialects, instructions, journal, repository, structured, tools
 from ..agent import Agent
 from ..client import Client
 from ..dialects import Dialect, Wish
@@ -28,7 +28,6 @@ from . import artefacts, resuming, stores, strangers
 from .conduct import Stage
 from .confinement import Confinement, fence_files, open_workspace
 from .connection import choose_model, connect, open_client, require_price
-from .judgement import bounds_of
 from .resuming import Past
 from .task import Task
 
@@ -174,7 +173,7 @@ def work(stage: Stage, session: Session, prompt: str | None) -> Generator[Event,
 
 
 def _rules(settings: Settings, command: str) -> list[str]:
-    limits = bounds_of(settings).told() if command == "fix" else None
+    limits = bounds.of(settings).told() if command == "fix" else None
     said = (limits, settings.json_schema and structured.INSTRUCTION, settings.append_system_prompt)
     return [text for text in said if text]
 

@@ -8,11 +8,10 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import config, recovery, repository, reversal
+from .. import config, repository
 from ..durable import make_folder
 from ..errors import RepositoryError
-from ..intents import OPEN, Intents
-from ..lock import hold
+from ..intents import Intents
 from ..paths import shown
 
 
@@ -49,7 +48,7 @@ def intents(top: Path, keep: Path | None = None) -> Intents:
 def records(top: Path) -> Path:
     """The folder for records of what is about to happen in `top`."""
     keep_out_of(top, config.state_home())
-    return _writes(top)
+    return writes(top)
 
 
 def last_change(session: Path) -> Path:
@@ -57,14 +56,9 @@ def last_change(session: Path) -> Path:
     return session / "changes" / "last.json"
 
 
-def untouched(top: Path, session: Path) -> set[str]:
-    """What the session in that folder changed last, or was about to, where nobody has written since."""
-    return recovery.untouched(top, [last_change(session), *_writes(top).glob(f"{OPEN}*.json")])
-
-
 def written(top: Path, session: Path) -> list[Path]:
     """The folders of records that a change of files in `top` writes to."""
-    return [_writes(top), last_change(session).parent]
+    return [writes(top), last_change(session).parent]
 
 
 def make(folder: Path, *, keep: bool) -> list[Callable[[], None]]:
@@ -72,30 +66,6 @@ def make(folder: Path, *, keep: bool) -> list[Callable[[], None]]:
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     make_folder(folder)
     return [] if keep else [one.rmdir for one in new]
-
-
-def recover(top: Path, *, alone: bool = False) -> list[str]:
-    """Finishes or takes back what a kill cut short in `top`, and says so, for the user.
-
-    `alone` says that the lock on `top` is ours; if it is another run's, that one has seen to it.
-    """
-    if not alone:
-        try:
-            lock = hold(top)
-        except RepositoryError:
-            return []
-        try:
-            return recover(top, alone=True)
-        finally:
-            lock.release()
-    folder = _writes(top)
-    said = recovery.recover(top, folder) if folder.is_dir() else []
-    return [*said, *reversal.finish(top, folder)]
-
-
-def is_between(top: Path) -> bool:
-    """Whether a kill has left `top` on the way from one state to another; only for who has the lock on it."""
-    return reversal.is_cut_short(_writes(top))
 
 
 def keep_out_of(top: Path, folder: Path) -> None:
@@ -112,5 +82,5 @@ def keep_out_of(top: Path, folder: Path) -> None:
         raise RepositoryError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _writes(top: Path) -> Path:
+def writes(top: Path) -> Path:
     return config.state_home() / "writes" / key(top)

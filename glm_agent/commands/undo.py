@@ -23,7 +23,7 @@ from ..snapshot import Snapshot
 from ..state import Entry, State
 from ..swap import Step, said
 from ..types import Finished, Json, Result, Said, Started, User
-from . import stores
+from . import mending, stores
 from .plain import as_json, print_text
 from .signals import Signals
 
@@ -106,7 +106,7 @@ def _prepare_killed(folder: Path, record: Record, snapshot: Snapshot) -> Prepare
     if not record.commands:
         inside = known | {outer for path in known for outer in state.above(path)}
         steps = [step for step in steps if step.path in inside]
-    ours = stores.untouched(snapshot.root, folder) & {*record.pending}
+    ours = mending.untouched(snapshot.root, folder) & {*record.pending}
     for step in steps:
         if step.path in record.wrote and record.wrote[step.path] == (step.now and step.now.blob):
             ours.add(step.path)
@@ -145,9 +145,9 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
     found, record = _choose(root, asked.session)
     lock = hold(root, None if asked.check else config.state_home())
     try:
-        is_between = stores.is_between(root)
+        is_between = mending.is_between(root)
         mended = _mend(root, is_between, asked.check)
-        if is_between and not asked.check and stores.is_between(root):
+        if is_between and not asked.check and mending.is_between(root):
             raise RepositoryError("; ".join(mended))
         if is_between and (asked.check or asked.session is None):
             return _Done("", [], notes=tuple(mended))  # what is undone now is not done again
@@ -170,7 +170,7 @@ def _undo(asked: Asked, signals: Signals) -> _Done:
 def _mend(root: Path, is_between: bool, is_check: bool) -> list[str]:
     """What a kill cut short is finished first, else the next run would finish what is undone here."""
     if not is_check:
-        return stores.recover(root, alone=True)
+        return mending.recover(root, alone=True)
     return ["an undo was cut short here, and the next run that writes finishes it"] if is_between else []
 
 

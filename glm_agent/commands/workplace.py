@@ -16,7 +16,7 @@ from ..replica import Replica, discard
 from ..settings import Settings
 from ..snapshot import Snapshot
 from ..types import Notice
-from . import rescue, stores
+from . import mending, rescue, stores
 from .conduct import Stage
 from .confinement import temporary
 from .rescue import Rescued
@@ -71,9 +71,9 @@ def open_workplace(stage: Stage, past: Past | None = None) -> Workplace:
         )
     if kind == "in-place":
         lock = _only_writer(stage)
-        mended = stores.recover(stage.top, alone=True)
+        mended = mending.recover(stage.top, alone=True)
         return Workplace(kind, target, lock, [*mended, *([lock.problem] if lock.problem else [])])
-    mended = stores.recover(stage.top)  # of which the copy is made
+    mended = mending.recover(stage.top)  # of which the copy is made
     home = temporary(stage)
     stage.closers.append(partial(discard, home))
     state = config.state_home().resolve()

@@ -45,11 +45,13 @@ def build(
 
     `run` runs commands; None where none may be run. `fence` is called first in each thread of any other tool.
     """
-    from . import bash, edit, patch, read, search, write
+    from . import bash, read, search
 
     seen, spill, memory = Seen(), Spill(outputs(folder)), repeats.Memory()
     found = [read.tool(workspace, seen, spill), search.tool(workspace, spill)]
     if command == "fix":
+        from . import edit, patch, write  # which nothing else pays for
+
         found += [edit.tool(workspace, seen), write.tool(workspace, seen), patch.tool(workspace, seen)]
     found = [_fenced(tool, fence) for tool in found]
     if run is not None:
