@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import records
-from .durable import make_folder, sync_folder
+from .durable import make_folder, replace, sync_folder
 from .errors import RepositoryError, UsageError
 from .failpoints import failpoint
 from .shape import mapping, sequence, string
@@ -37,6 +37,7 @@ from .types import (
 )
 
 FILE = "journal.jsonl"
+TURN = "turn"
 LOST = "error: this result was lost when the session's journal was damaged; call again if it is needed"
 
 _ROLES: dict[type[Message], str] = {User: "user", Assistant: "assistant", ToolResult: "tool"}
@@ -66,6 +67,8 @@ class Journal:
             raise RepositoryError(f"cannot write the session to {folder}: {why}") from error
         try:
             self._begin(folder)
+            if again:
+                _take_turn(folder)
         except BaseException:
             self.close()
             raise
@@ -107,10 +110,30 @@ def new_id(folder: Path) -> str:
     """For a session that begins now, beside those in `folder`: ids sort by age, whatever the clock says."""
     stamp, last = _stamp(int(time.time() * 0x1000)), ""
     with suppress(FileNotFoundError):
-        last = max(filter(_ID.fullmatch, os.listdir(folder)), default="")[:19]  # noqa: PTH208 - names alone
+        last = _last(folder)[:19]
     with suppress(ValueError):  # of a name that is no time
         stamp = stamp if stamp > last else _stamp(_part(last) + 1)
     return stamp + os.urandom(2).hex()[1:]
+
+
+def turn(folder: Path) -> str:
+    """Sorts the sessions beside `folder` by when each began, or went on."""
+    with suppress(OSError, UnicodeDecodeError):
+        return (folder / TURN).read_text("ascii")
+    return folder.name
+
+
+def _take_turn(folder: Path) -> None:
+    """After all the sessions that there are now. Raises RepositoryError."""
+    try:
+        replace(folder / TURN, f"{_last(folder.parent)}+{time.time_ns():020}".encode())
+    except OSError as error:
+        raise RepositoryError(f"cannot write the session to {folder}: {error.strerror}") from error
+
+
+def _last(folder: Path) -> str:
+    """The greatest id among the sessions in `folder`; "" if there is none. Raises FileNotFoundError."""
+    return max(filter(_ID.fullmatch, os.listdir(folder)), default="")  # noqa: PTH208 - names alone
 
 
 def _stamp(part: int) -> str:

@@ -18,7 +18,7 @@ from .snapshot import Snapshot
 from .state import State
 from .types import Json
 
-_STATE, _WRITTEN, TURN = "state.json", "written.json", "turn"
+_STATE, _WRITTEN = "state.json", "written.json"
 _VERSION = 1
 
 
@@ -91,7 +91,6 @@ class Keeper:
         if not self.record:
             return None
         ended, self.record.end = self.record.end, None
-        _take_turn(self._folder)
         return ended
 
     def adopt(self, ended: State, tree: str) -> None:
@@ -187,19 +186,6 @@ def load(folder: Path) -> Record | None:
         written.get("commands") is True,
         texts(found.get("mixed")),
     )
-
-
-def turn(folder: Path) -> str:
-    """Sorts the sessions beside `folder` by when each began, or went on, to change its work tree."""
-    with suppress(OSError, UnicodeDecodeError):
-        return (folder / TURN).read_text("ascii")
-    return folder.name
-
-
-def _take_turn(folder: Path) -> None:
-    """After all the sessions that there are now."""
-    last = max(other.name for other in folder.parent.iterdir())
-    _replace(folder / TURN, f"{last}+{time.time_ns():020}".encode())
 
 
 def place(root: Path) -> str:

@@ -100,18 +100,17 @@ class Past(NamedTuple):
             return self.session.folder
         if journal.running(self.session.folder):
             raise RepositoryError(f"session {self.session.id} is running; wait for it, then fork it")
-        from ..keeping import TURN  # with all that knows of states, which few runs need
-
         folder = self.session.folder.with_name(journal.new_id(self.session.folder.parent))
         try:
-            shutil.copytree(self.session.folder, folder, ignore=shutil.ignore_patterns("patch.diff", TURN))
+            own = shutil.ignore_patterns("patch.diff", journal.TURN)
+            shutil.copytree(self.session.folder, folder, ignore=own)
         except (OSError, shutil.Error) as error:
             raise RepositoryError(f"cannot copy the session to {folder}: {error}") from error
         return folder
 
 
 def find(again: Again, flags: Mapping[str, object], command: str | None) -> journal.Session:
-    """The session meant: by its name, else the newest of `command`, or any, in the repository of `flags`.
+    """The session meant: by its name, else the last that worked in the repository of `flags`, for `command`.
 
     Raises UsageError if there is none.
     """
@@ -127,7 +126,7 @@ def find(again: Again, flags: Mapping[str, object], command: str | None) -> jour
             raise UsageError(f"session {session.id} cannot go on as `{command or 'resume'}`")
         return session
     top = str(root or folder)
-    for place in journal.sessions(home):
+    for place in sorted(journal.sessions(home), key=journal.turn, reverse=True):
         with suppress(RepositoryError):  # a newer program's
             session = journal.load(place)
             if session.kept.get("top") == top and command in (None, session.started.get("command")):

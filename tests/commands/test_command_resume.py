@@ -107,6 +107,18 @@ def test_a_fork_goes_on_under_an_id_of_its_own(glm: Run, home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_c_goes_on_with_the_session_that_worked_last(glm: Run) -> None:
+    with Server([DONE] * 4) as server:
+        first = glm("ask", "What?", *to(server.url), "--json").result["session_id"]
+        second = glm("ask", "Which?", *to(server.url), "--json").result["session_id"]
+        assert glm("ask", "-c", "And?", "--json").result["session_id"] == second
+        glm("ask", "-r", first, "Why?", "--json")
+    with Server([DONE]) as server:
+        ran = glm("ask", "-c", "And then?", *to(server.url), "--json")
+    assert (ran.code, ran.result["session_id"]) == (0, first)
+
+
+@pytest.mark.slow
 def test_a_running_session_is_not_gone_on_with(glm: Run, home: Path) -> None:
     with Server([DONE]) as server:
         first = glm("ask", "What?", *to(server.url), "--json").result["session_id"]
