@@ -116,8 +116,7 @@ def new_id(folder: Path) -> str:
     return stamp + os.urandom(2).hex()[1:]
 
 
-def turn(folder: Path) -> str:
-    """Sorts the sessions beside `folder` by when each began, or went on."""
+def _turn(folder: Path) -> str:
     with suppress(OSError, UnicodeDecodeError):
         return (folder / TURN).read_text("ascii")
     return folder.name
@@ -187,6 +186,11 @@ def sessions(home: Path) -> Iterator[Path]:
     folder = home / "sessions"
     found = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
     return iter(sorted(found, key=lambda entry: entry.name, reverse=True))
+
+
+def by_turn(home: Path) -> list[Path]:
+    """The same, the one first that began, or went on, last."""
+    return sorted(sessions(home), key=_turn, reverse=True)
 
 
 def find(home: Path, name: str) -> Path:

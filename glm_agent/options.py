@@ -347,7 +347,9 @@ Ephemeral = Annotated[
 
 Continue = Annotated[
     bool,
-    typer.Option("--continue", "-c", help="Go on with the newest session here.", show_default=False),
+    typer.Option(
+        "--continue", "-c", help="Go on with the session that worked last here.", show_default=False
+    ),
 ]
 Resume = Annotated[str | None, _text("--resume", "Go on with the session SESSION.", "SESSION", "-r")]
 ForkSession = Annotated[
@@ -359,7 +361,7 @@ ForkSession = Annotated[
 MaybeSession = Annotated[
     str | None,
     typer.Argument(
-        metavar="SESSION", help="A session's id, or how it begins; else the newest here.", show_default=False
+        metavar="SESSION", help="A session's id, or how it begins; else the last here.", show_default=False
     ),
 ]
 

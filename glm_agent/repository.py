@@ -11,7 +11,7 @@ from .errors import RepositoryError
 from .gitdir import Places
 from .types import Json
 
-__all__ = ["Places", "brings", "describe", "places", "require_repository", "warnings"]
+__all__ = ["Places", "brings", "describe", "places", "require_repository", "require_writable", "warnings"]
 
 _UNFINISHED = {
     "MERGE_HEAD": "merge",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from killing import KILLED, NOT_REACHED, End, Killer
-from running import CHECK, DONE, FILES, RIGHT, ROOT, WRONG, Look, Ran, git, look, make_repository, to
+from running import CHECK, DONE, FILES, RIGHT, ROOT, WRONG, Look, Ran, git, look, make_repository, to, turn
 
 from glm_agent import journal
 from glm_agent.history import open_calls
@@ -54,14 +54,6 @@ PATCH = f"""--- a/calc.py
 -unstaged
 +changed
 """
-
-
-def turn(number: int, *calls: tuple[str, Json]) -> Json:
-    made = [
-        {"id": f"call_{number}_{place}", "name": name, "arguments": arguments}
-        for place, (name, arguments) in enumerate(calls)
-    ]
-    return {"content": "", "tool_calls": made}
 
 
 SCRIPT = [

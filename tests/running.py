@@ -209,7 +209,16 @@ Look = dict[str, tuple[int, bytes]]
 
 
 def look(root: Path) -> tuple[Look, str, bytes, str]:
-    """All there is: files with their modes, git's view of them, its index byte for byte, and its refs."""
+    """All there is: what is in the tree, git's view of it, its index byte for byte, and its refs."""
+    status = git(
+        root, "--no-optional-locks", "status", "--porcelain=v2", "--untracked-files=all", "--ignored"
+    )
+    folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())
+    return look_at_tree(root), status, (folder / "index").read_bytes(), git(root, "for-each-ref")
+
+
+def look_at_tree(root: Path) -> Look:
+    """Everything but `.git`: mode, and content or target."""
     found: Look = {}
     for here, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name != ".git"]
@@ -222,11 +231,16 @@ def look(root: Path) -> tuple[Look, str, bytes, str]:
             elif stat.S_ISREG(mode):
                 content = path.read_bytes()
             found[str(path.relative_to(root))] = (mode, content)
-    status = git(
-        root, "--no-optional-locks", "status", "--porcelain=v2", "--untracked-files=all", "--ignored"
-    )
-    folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())
-    return found, status, (folder / "index").read_bytes(), git(root, "for-each-ref")
+    return found
+
+
+def turn(number: int, *calls: tuple[str, Json], text: str = "") -> Json:
+    """The model's turn `number`, whose calls have ids of their own."""
+    made = [
+        {"id": f"call_{number}_{place}", "name": name, "arguments": arguments}
+        for place, (name, arguments) in enumerate(calls)
+    ]
+    return {"content": text, "tool_calls": made}
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:

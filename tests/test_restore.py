@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import git, make_repository
+from running import look_at_tree as look
 
 from glm_agent import durable, state
 from glm_agent.errors import RepositoryError
@@ -35,22 +35,6 @@ RAW = {
     "caf\udce9": b"latin\n",
     '"quoted"': b"q\r\n",
 }
-
-Look = dict[str, tuple[int, bytes]]
-
-
-def look(root: Path) -> Look:
-    """Everything but `.git`: mode, and content or target."""
-    found: Look = {}
-    for here, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name != ".git"]
-        for name in (*folders, *names):
-            path = Path(here) / name
-            mode = path.lstat().st_mode
-            is_link, is_file = stat.S_ISLNK(mode), stat.S_ISREG(mode)
-            content = os.fsencode(path.readlink()) if is_link else path.read_bytes() if is_file else b""
-            found[str(path.relative_to(root))] = (mode, content)
-    return found
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ def _apply(asked: Asked, signals: Signals) -> tuple[Prepared, list[str]]:
     top = root or folder
     workspace = Workspace(top, Secrets(("*",)), lambda path: None, intents=stores.intents(top))
     lock = None if asked.check else hold(top, config.state_home())
-    mended = [] if asked.check else mending.recover(top, alone=True)
     try:
+        mended = [] if asked.check else mending.recover(top, alone=True)
         prepared = prepare(workspace, patch, asked.reverse)
         if encoding == _UNKNOWN:
             _refuse_letters(prepared)

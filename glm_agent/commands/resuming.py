@@ -60,7 +60,7 @@ _UNKNOWN = (
 
 
 class Again(NamedTuple):
-    """Which session goes on: by how its id begins, or None for the newest here; `fork` as one of its own.
+    """Which session goes on: by how its id begins, or None for the last here; `fork` as one of its own.
 
     `session` is what `find` has found already.
     """
@@ -126,7 +126,7 @@ def find(again: Again, flags: Mapping[str, object], command: str | None) -> jour
             raise UsageError(f"session {session.id} cannot go on as `{command or 'resume'}`")
         return session
     top = str(root or folder)
-    for place in sorted(journal.sessions(home), key=journal.turn, reverse=True):
+    for place in journal.by_turn(home):
         with suppress(RepositoryError):  # a newer program's
             session = journal.load(place)
             if session.kept.get("top") == top and command in (None, session.started.get("command")):

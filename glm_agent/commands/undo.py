@@ -186,7 +186,7 @@ def _choose(root: Path, name: str | None) -> tuple[Path, Record]:
     """The session to undo: the one that is named, or the last one that changed anything in this tree."""
     home, here = config.state_home(), keeping.place(root)
     if name is None:
-        for folder in sorted(journal.sessions(home), key=journal.turn, reverse=True):
+        for folder in journal.by_turn(home):
             record = keeping.load(folder)
             if record and record.is_of_account and record.place == here:
                 return folder, record

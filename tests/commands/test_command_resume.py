@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from killing import KILLED, NOT_REACHED, Killer
-from running import CHECK, DONE, RIGHT, WRONG, Run, git, to
+from running import CHECK, DONE, RIGHT, WRONG, Run, git, to, turn
 
 from glm_agent import journal
 from glm_agent.replay import Server
@@ -30,21 +30,13 @@ PATCH = f"""--- a/calc.py
 """
 
 
-def turn(*calls: tuple[str, Json], number: int, text: str = "") -> Json:
-    made = [
-        {"id": f"call_{number}_{place}", "name": name, "arguments": arguments}
-        for place, (name, arguments) in enumerate(calls)
-    ]
-    return {"content": text, "tool_calls": made}
-
-
 SCRIPT = [
-    turn(("read", {"path": "calc.py"}), ("read", {"path": "check.py"}), number=1, text="Let me look."),
-    turn(("patch", {"patch": PATCH}), ("read", {"path": "calc.py"}), number=2),
+    turn(1, ("read", {"path": "calc.py"}), ("read", {"path": "check.py"}), text="Let me look."),
+    turn(2, ("patch", {"patch": PATCH}), ("read", {"path": "calc.py"})),
     turn(
+        3,
         ("write", {"path": "new.py", "content": "x = 1\n"}),
         ("edit", {"path": "new.py", "old": "x", "new": "y"}),
-        number=3,
     ),
     DONE,
 ]
@@ -64,7 +56,7 @@ def kept(home: Path) -> list[Path]:
 
 
 def test_a_new_task_goes_on_in_the_same_session(glm: Run, home: Path) -> None:
-    with Server([turn(("read", {"path": "calc.py"}), number=1), DONE]) as server:
+    with Server([turn(1, ("read", {"path": "calc.py"})), DONE]) as server:
         first = glm("fix", "Look.", "--allow-empty", *to(server.url), "--json").result
         bodies = [request.body for request in server.requests]
     with Server([DONE]) as server:
@@ -91,7 +83,7 @@ def test_without_a_session_here_there_is_nothing_to_go_on_with(glm: Run, repo: P
 
 @pytest.mark.slow
 def test_a_fork_goes_on_under_an_id_of_its_own(glm: Run, home: Path) -> None:
-    with Server([turn(("read", {"path": "calc.py"}), number=1), DONE, DONE, DONE]) as server:
+    with Server([turn(1, ("read", {"path": "calc.py"})), DONE, DONE, DONE]) as server:
         first = glm("ask", "What?", *to(server.url), "--json").result["session_id"]
         before = (kept(home)[0] / "journal.jsonl").read_bytes()
         ran = glm("ask", "-r", first[:17], "--fork-session", "Why?", "--json")
@@ -188,7 +180,7 @@ def resumed(killer: Killer, home: Path, at: int, expected: list[Json], diff: byt
 
 @pytest.mark.slow
 def test_a_command_is_never_run_twice(tree: Path, home: Path, tmp_path: Path) -> None:
-    script = [turn(("bash", {"command": "echo ran >> log"}), ("read", {"path": "calc.py"}), number=1), DONE]
+    script = [turn(1, ("bash", {"command": "echo ran >> log"}), ("read", {"path": "calc.py"})), DONE]
     (tmp_path / "scratch").mkdir()
     with Killer(tree, tmp_path / "scratch") as killer, Server(script) as server:
         for at in range(1, 60):
@@ -211,8 +203,8 @@ def test_a_command_is_never_run_twice(tree: Path, home: Path, tmp_path: Path) ->
 def test_a_change_that_was_made_is_not_made_again_and_others_since_are_told(
     tree: Path, home: Path, tmp_path: Path
 ) -> None:
-    look = turn(("read", {"path": "check.py"}), number=1)
-    script = [look, turn(("patch", {"patch": PATCH}), ("read", {"path": "calc.py"}), number=2), DONE]
+    look = turn(1, ("read", {"path": "check.py"}))
+    script = [look, turn(2, ("patch", {"patch": PATCH}), ("read", {"path": "calc.py"})), DONE]
     (tmp_path / "scratch").mkdir()
     with Killer(tree, tmp_path / "scratch") as killer:
         for at in range(1, 60):
@@ -237,7 +229,7 @@ def test_a_change_that_was_made_is_not_made_again_and_others_since_are_told(
 
 @pytest.mark.slow
 def test_what_was_spent_counts(tree: Path, home: Path, tmp_path: Path) -> None:
-    script = [turn(("read", {"path": f"{name}.py"}), number=number) for number, name in enumerate("abc")]
+    script = [turn(number, ("read", {"path": f"{name}.py"})) for number, name in enumerate("abc")]
     (tmp_path / "scratch").mkdir()
     with Killer(tree, tmp_path / "scratch") as killer, Server(script) as server:
         stopped = killer.run("ask", "What?", "--max-turns", "2", "--json", *to(server.url))
@@ -253,8 +245,7 @@ def test_what_was_spent_counts(tree: Path, home: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_session_of_a_thousand_turns_goes_on_in_two_seconds(tree: Path, home: Path, tmp_path: Path) -> None:
     script = [
-        turn(("read", {"path": "calc.py", "offset": 1, "limit": number}), number=number)
-        for number in range(1, 1001)
+        turn(number, ("read", {"path": "calc.py", "offset": 1, "limit": number})) for number in range(1, 1001)
     ]
     (tmp_path / "scratch").mkdir()
     with Killer(tree, tmp_path / "scratch") as killer:
