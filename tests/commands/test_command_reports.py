@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from running import CHECK, DONE, FIX, HERE, Run, edit, refused, run, shell, to
+from running import CHECK, DONE, FIX, HERE, STALL, Run, edit, refused, run, shell, to
 
 from glm_agent.replay import Server
 
@@ -47,7 +47,7 @@ def test_the_reports_say_how_the_run_ended(glm: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "subtype"),
     [
-        (("fix", "Add.", *HERE, "--max-wall-time", "1s"), "error_max_budget"),
+        (("fix", "Add.", "--max-wall-time", "1s"), "error_max_budget"),
         (("fix", "Add.", "--provider", "zai"), "error_auth"),
         (("ask", "What?", "--provider", "zai"), "error_auth"),
     ],
@@ -55,7 +55,9 @@ def test_the_reports_say_how_the_run_ended(glm: Run, tmp_path: Path) -> None:
 def test_they_are_written_whatever_happened(
     glm: Run, tmp_path: Path, words: tuple[str, ...], subtype: str
 ) -> None:
-    glm(*words, *reports(tmp_path))
+    with Server([STALL]) as server:
+        host = () if "--provider" in words else to(server.url)
+        glm(*words, *host, *reports(tmp_path))
     assert run_case(tmp_path) == subtype
 
 
